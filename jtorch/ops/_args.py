@@ -1,0 +1,219 @@
+"""Arguments made canonical: dtypes and torch's promotion, dimensions, n-tuples, paddings, reductions, and `check`.
+
+Everything here is plain Python on static values, or runs while a program is traced; nothing costs time in compiled code.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+_INTEGRAL = ("i", "u")
+_default_float = [np.dtype(np.float32)]
+
+
+def check(condition: Any, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise `error(message)` unless the condition holds.
+
+    Messages read `<public name>(): expected <what>, got <value>[; <what to do>]`.
+    """
+    if not condition:
+        fail(message, error)
+
+
+def fail(message: str, error: type[Exception] = ValueError) -> NoReturn:
+    """Raise `error(message)`."""
+    raise error(message)
+
+
+# dtypes
+
+
+def to_dtype(dtype: Any) -> np.dtype:
+    """A NumPy dtype from anything that names one, in the width that JAX's x64 switch allows."""
+    if dtype is float:
+        return default_float()
+    if dtype in (int, bool, complex):
+        dtype = {int: np.int64, bool: np.bool_, complex: np.complex128}[dtype]
+    return jax.dtypes.canonicalize_dtype(np.dtype(getattr(dtype, "dtype", dtype)))
+
+
+def default_float() -> np.dtype:
+    """The dtype of float results that nothing else decides: float32 unless `set_default_dtype` changed it."""
+    return _default_float[0]
+
+
+def set_default_float(dtype: Any) -> None:
+    """Set what `default_float` returns."""
+    _default_float[0] = to_dtype(dtype)
+
+
+def long_dtype() -> np.dtype:
+    """int64, or int32 where x64 is off."""
+    return jax.dtypes.canonicalize_dtype(np.int64)
+
+
+def is_inexact(dtype: Any) -> bool:
+    """Whether the dtype is a float or complex type, the extended floats (bfloat16, float8) included."""
+    return jnp.issubdtype(dtype, jnp.inexact)
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether the dtype is a real float type."""
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def is_complex(dtype: Any) -> bool:
+    """Whether the dtype is complex."""
+    return jnp.issubdtype(dtype, jnp.complexfloating)
+
+
+def is_integral(dtype: Any) -> bool:
+    """Whether the dtype is an integer type or bool."""
+    return not is_inexact(dtype)
+
+
+def _category(dtype: Any) -> int:
+    return 3 if is_complex(dtype) else 2 if is_float(dtype) else 1 if np.dtype(dtype).kind in _INTEGRAL else 0
+
+
+def promote_types(one: Any, two: Any) -> np.dtype:
+    """The smallest dtype torch casts both to: as in NumPy, except that integers never widen a float."""
+    one, two = np.dtype(one), np.dtype(two)
+    if one == two:
+        return one
+    if _category(one) < _category(two):
+        one, two = two, one
+    if _category(one) >= 2 and _category(two) < 2:
+        return one
+    if _category(one) == 3 and is_float(two):  # complex64 holds half, bfloat16 and float; double makes complex128
+        wide = one == np.complex128 or two == np.float64
+        return jax.dtypes.canonicalize_dtype(np.complex128 if wide else np.complex64)
+    return np.dtype(jnp.promote_types(one, two))
+
+
+def result_type(*values: Any) -> np.dtype:
+    """torch's common dtype of arrays and Python numbers.
+
+    Arrays with dimensions decide; 0-d arrays count only where they are of a higher category (bool < integer < float <
+    complex) than those, and Python numbers only where they are of a higher category than both.
+    """
+    ranks: list[np.dtype | None] = [None, None, None]  # with dimensions, 0-d, Python numbers
+    for value in values:
+        rank, dtype = _rank(value)
+        ranks[rank] = dtype if ranks[rank] is None else promote_types(ranks[rank], dtype)
+    result: np.dtype | None = None
+    for dtype in ranks:
+        if dtype is not None and (result is None or _category(dtype) > _category(result)):
+            result = dtype if result is None else promote_types(result, dtype)
+    assert result is not None
+    return result
+
+
+def _rank(value: Any) -> tuple[int, np.dtype]:
+    if isinstance(value, bool | int | float | complex) and not hasattr(value, "dtype"):
+        return 2, _number_dtype(value)
+    if isinstance(value, jax.Array) and value.aval.weak_type:  # a Python number that became a tracer
+        return 2, _number_dtype(value.dtype)
+    dtype = np.dtype(value.dtype)
+    return (0 if np.ndim(value) else 1), dtype
+
+
+def _number_dtype(value: Any) -> np.dtype:
+    category = _category(value if isinstance(value, np.dtype) else np.result_type(type(value)))
+    complex_dtype = np.complex128 if default_float() == np.float64 else np.complex64
+    wide = (np.bool_, long_dtype(), default_float(), complex_dtype)[category]
+    return jax.dtypes.canonicalize_dtype(wide)
+
+
+def promote(*values: Any, to_float: bool = False) -> tuple:
+    """The values as arrays of their common dtype (`None` passes through); `to_float` makes integers the default float."""
+    dtype = result_type(*(x for x in values if x is not None))
+    if to_float and is_integral(dtype):
+        dtype = default_float()
+    return tuple(x if x is None else jnp.asarray(x).astype(dtype) for x in values)
+
+
+def can_cast(source: Any, target: Any) -> bool:
+    """Whether torch lets a result of dtype `source` be written into a tensor of dtype `target`."""
+    source, target = np.dtype(source), np.dtype(target)
+    if _category(source) > _category(target) and not (_category(source) <= 1 and _category(target) >= 1):
+        return False
+    return not (_category(target) == 0 and _category(source) > 0)
+
+
+# dimensions
+
+
+def dim(value: int, ndim: int, name: str) -> int:
+    """One dimension as a number in 0 .. ndim-1; scalars have dimensions 0 and -1, as in torch."""
+    at = operator.index(value)
+    limit = max(ndim, 1)
+    check(
+        -limit <= at < limit,
+        f"{name}(): expected a dimension in the range [{-limit}, {limit - 1}], got {at}",
+        IndexError,
+    )
+    return at % limit
+
+
+def dims(value: int | Sequence[int] | None, ndim: int, name: str) -> tuple[int, ...]:
+    """Several dimensions, each as by `dim`; None means all. Raises where one comes twice."""
+    if value is None:
+        return tuple(range(ndim))
+    result = tuple(dim(d, ndim, name) for d in ((value,) if isinstance(value, int) else value))
+    check(len(set(result)) == len(result), f"{name}(): expected each dimension once, got {value}", RuntimeError)
+    return result
+
+
+def axes(value: int | Sequence[int] | None, ndim: int, name: str) -> tuple[int, ...] | None:
+    """Dimensions for a jnp reduction. An empty sequence means all of them, and a scalar has none."""
+    if value is None or value == () or value == []:
+        return None
+    found = dims(value, ndim, name)
+    return found if ndim else ()
+
+
+def starred(values: tuple) -> tuple:
+    """The sizes of `f(*sizes)` whether they were given one by one or as one sequence."""
+    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], tuple | list) else tuple(values)
+
+
+def ntuple(value: int | Sequence[int], n: int, name: str, what: str) -> tuple[int, ...]:
+    """A number or a sequence of `n` as a tuple of `n`; a sequence of one is spread, as in torch."""
+    if isinstance(value, tuple | list):
+        check(len(value) in (1, n), f"{name}(): expected {what} to be a number or {n} numbers, got {value}", RuntimeError)
+        values = tuple(operator.index(x) for x in value)
+        return values if len(values) == n else values * n
+    return (operator.index(value),) * n
+
+
+# reductions of losses
+
+
+def reduce_loss(loss: Array, reduction: str, name: str) -> Array:
+    """Elementwise losses reduced: `none`, `mean` or `sum`."""
+    if reduction == "none":
+        return loss
+    if reduction == "mean":
+        return jnp.mean(loss)
+    check(reduction == "sum", f"{name}(): expected reduction 'none', 'mean' or 'sum', got {reduction!r}")
+    return jnp.sum(loss)
+
+
+_precision: list[jax.lax.Precision] = [jax.lax.Precision.HIGHEST]
+
+
+def precision() -> jax.lax.Precision:
+    """The precision of matmuls and convolutions: full float32 unless `set_float32_matmul_precision` traded it."""
+    return _precision[0]
+
+
+def set_precision(value: jax.lax.Precision) -> None:
+    """Set what `precision` returns."""
+    _precision[0] = value

@@ -1,0 +1,416 @@
+"""What an op is: one declared function on `jax.Array`, from which everything else is derived.
+
+`@op` reads the signature. Parameters annotated `Array`, `Scalar`, `Key` (or a sequence of arrays) are *traced*: they
+are inputs of the compiled program. All others are *static*: each new combination of them is a program of its own.
+`@derived` registers a function made of other ops, which is not compiled by itself.
+
+Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op__(op, traced, static)`, found on the
+types of the traced arguments; that is how Tensor records on its tape, and how other types can join.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+
+from jtorch.ops import _args
+
+Array = jax.Array
+Scalar = bool | int | float | complex | jax.Array
+Key = Annotated[jax.Array, "key"]
+DType = Annotated[Any, "dtype"]
+
+registry: dict[str, "Op | Derived"] = {}
+"""Every declared op by name."""
+
+key_source: list[Callable[[str], Array]] = []
+"""Where a sampling op called without `key=` takes one; the random module puts its source here."""
+
+_handlers: dict[type, Callable | None] = {}
+_UNSEEN = object()
+_SPELLINGS = {"axis": "dim", "axes": "dims", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+class Program:
+    """One compiled function `flat arrays -> array(s)`, with its recorded form and pullbacks, each made on first use.
+
+    JAX caches the compiled code by shape and dtype: a second call with the same ones compiles nothing.
+    """
+
+    __slots__ = ("function", "name", "eager", "container", "forward", "_recorded", "_pullbacks")
+
+    def __init__(self, function: Callable, name: str, eager: bool = False):
+        self.function = function
+        self.name = name
+        self.eager = eager
+        self.container: Callable | None = None  # what wraps the outputs, None for one array; noted while tracing
+        self.forward = self._run if eager else jax.jit(_named(self._run, name))
+        self._recorded: dict[tuple[int, ...], Callable] = {}
+        self._pullbacks: dict[tuple[int, ...], Program] = {}
+
+    def _run(self, *flat):
+        """One array or a tuple of arrays, none of them weakly typed."""
+        out = self.function(*flat)
+        if isinstance(out, tuple | list):
+            self.container = type(out)._make if hasattr(out, "_make") else tuple  # type: ignore[union-attr]
+            return tuple(_strong(x) for x in out)
+        self.container = None
+        return _strong(out)
+
+    def recorded(self, wanted: tuple[int, ...]) -> Callable:
+        """`flat -> (outputs, pullback)`, the pullback being for the inputs at the positions `wanted`.
+
+        The pullback is a pytree that `pull` runs compiled. It takes a tuple with one cotangent for each output of
+        inexact dtype.
+        """
+        found = self._recorded.get(wanted)
+        if found is None:
+
+            def record(*flat):
+                def of_wanted(*values):
+                    full = list(flat)
+                    for i, x in zip(wanted, values, strict=True):
+                        full[i] = x
+                    out = self._run(*full)
+                    outs = out if isinstance(out, tuple) else (out,)
+                    return tuple(x for x in outs if _args.is_inexact(x.dtype)), out
+
+                _, pullback, out = jax.vjp(of_wanted, *(flat[i] for i in wanted), has_aux=True)
+                return out, pullback
+
+            found = self._recorded[wanted] = record if self.eager else jax.jit(_named(record, self.name))
+        return found
+
+    def pullback(self, wanted: tuple[int, ...], count: int) -> "Program":
+        """The pullback as a program of (`count` inputs..., cotangents...): differentiable again, to any order."""
+        found = self._pullbacks.get(wanted)
+        if found is None:
+
+            def pull_again(*flat):
+                _, pullback = self.recorded(wanted)(*flat[:count])
+                return tuple(pullback(tuple(flat[count:])))
+
+            found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager)
+        return found
+
+
+pull = jax.jit(lambda pullback, cotangents: pullback(cotangents))
+"""Run a recorded pullback, compiled."""
+
+
+def _named(function: Callable, name: str) -> Callable:
+    """A function object of its own, whose name shows in profiles and compilation logs."""
+
+    def call(*flat):
+        return function(*flat)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def _strong(x) -> Array:
+    x = jnp.asarray(x)
+    return jax.lax.convert_element_type(x, x.dtype) if x.aval.weak_type else x
+
+
+class Op:
+    """A declared op. Called with arrays it is the declared function, jitted; see the module's docstring.
+
+    Attributes beside the flags of `op`: `body` (the function as declared), `bind` (arguments -> (traced, static) tuples),
+    `traced` and `static` (parameter names), `key_at` (place of the Key among the traced, or None).
+    """
+
+    def __init__(self, body: Callable, flags: dict):
+        self.__dict__.update(flags)
+        self.body = body
+        self.__name__ = self.name = self.__qualname__ = body.__name__
+        self.__doc__ = body.__doc__
+        self.__module__ = body.__module__
+        self.__signature__ = inspect.signature(body)
+        self._read_signature()
+        self._programs: dict[Any, Program] = {}
+
+    def _read_signature(self):
+        hints = typing.get_type_hints(self.body, include_extras=True)
+        traced, static, given, spread, passed = [], [], [], [], []
+        names: dict[str, Any] = {"_freeze": _freeze, "_dtype": _args.to_dtype}
+        self.key_at = self.inplace_at = None
+        starred = False
+        for name, p in self.__signature__.parameters.items():
+            text = name
+            if p.kind is p.VAR_POSITIONAL:
+                text, starred = "*" + name, True
+            elif p.kind is p.KEYWORD_ONLY and not starred:
+                given.append("*")
+                starred = True
+            if p.default is not p.empty:
+                names[f"_default_{name}"] = p.default
+                text += f"=_default_{name}"
+            given.append(text)
+            parts = _flat_hint(hints.get(name))
+            if jax.Array in parts:
+                if "key" in parts:
+                    self.key_at = len(traced)
+                if p.kind is p.VAR_POSITIONAL or any(_is_sequence(x) for x in parts):
+                    spread.append(len(traced))
+                place = f"t[{len(traced)}]"
+                traced.append(name)
+            else:
+                if name == "inplace":
+                    self.inplace_at = len(static)
+                place = f"s[{len(static)}]"
+                static.append((name, _static_text(name, p, parts)))
+            star = "*" if p.kind is p.VAR_POSITIONAL else f"{name}=" if p.kind is p.KEYWORD_ONLY else ""
+            passed.append(star + place)
+        self.traced = tuple(traced)
+        self.static = tuple(name for name, _ in static)
+        self.spread = tuple(spread)
+        values = "({},)".format(", ".join(traced)) if traced else "()"
+        frozen = "({},)".format(", ".join(text for _, text in static)) if static else "()"
+        self.bind = _define(self.name, f"({', '.join(given)}): return {values}, {frozen}", names)
+        self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
+
+    def __call__(self, *args, **kwargs):
+        if kwargs:
+            kwargs = _respell(self.__signature__, kwargs)
+            if "out" in kwargs and "out" not in self.__signature__.parameters:
+                return _into(kwargs.pop("out"), self(*args, **kwargs))
+        traced, static = self.bind(*args, **kwargs)
+        if self.key_at is not None and traced[self.key_at] is None:
+            traced = self._with_key(traced)
+        for value in traced:
+            handler = _handlers.get(type(value), _UNSEEN)
+            if handler is _UNSEEN:
+                handler = _handler_of(type(value))
+            if handler is not None:
+                return handler(self, traced, static)
+        if self.spread:
+            traced, handler = self._look_inside(traced)
+            if handler is not None:
+                return handler(self, traced, static)
+        program, flat = self.program(traced, static)
+        if self.validate is not None:
+            self.check(traced, static)
+        out = program.forward(*flat)
+        return out if program.container in (None, tuple) else program.container(out)
+
+    def program(self, traced: tuple, static: tuple) -> tuple[Program, Sequence]:
+        """The program for these static arguments, and the traced ones laid out flat for it."""
+        if not self.spread:
+            program = self._programs.get(static)
+            if program is None:
+                apply, body = self._apply, self._promoted()
+                program = self._programs[static] = Program(lambda *flat: apply(body, flat, static), self.name, self.eager)
+            return program, traced
+        flat, layout = [], []
+        for i, value in enumerate(traced):
+            many = i in self.spread and isinstance(value, tuple | list)
+            layout.append(len(value) if many else None)
+            flat.extend(value) if many else flat.append(value)
+        key = (static, tuple(layout))
+        program = self._programs.get(key)
+        if program is None:
+            apply, body = self._apply, self._promoted()
+            program = self._programs[key] = Program(
+                lambda *flat: apply(body, _gather(flat, layout), static), self.name, self.eager
+            )
+        return program, flat
+
+    def check(self, traced: tuple, static: tuple) -> None:
+        """Run the op's eager validation, if every traced value is concrete."""
+        leaves = jax.tree.leaves(traced)
+        if not any(isinstance(x, jax.core.Tracer) for x in leaves):
+            self._apply(self.validate, traced, static)
+
+    def _promoted(self) -> Callable:
+        """The declared function with its traced arguments first brought to one dtype, as the flag `promote` says."""
+        if self.promote is None:
+            return self.body
+        body, traced, to_float = self.body, frozenset(self.traced), self.promote == "float"
+        parameters = tuple(self.__signature__.parameters)
+
+        def promoted(*args, **kwargs):
+            named = dict(zip(parameters, args, strict=False)) | kwargs
+            values = _args.promote(*(named[n] for n in parameters if n in traced), to_float=to_float)
+            named.update(zip((n for n in parameters if n in traced), values, strict=True))
+            return body(**named)
+
+        return promoted
+
+    def _with_key(self, traced: tuple) -> tuple:
+        _args.check(bool(key_source), f"{self.name}(): expected key=, got none", RuntimeError)
+        values = list(traced)
+        values[self.key_at] = key_source[0](self.name)
+        return tuple(values)
+
+    def _look_inside(self, traced: tuple) -> tuple[tuple, Callable | None]:
+        """The traced arguments with their sequences as tuples, and the handler that an element asks for, if any."""
+        values, found = list(traced), None
+        for i in self.spread:
+            if values[i] is not None and not isinstance(values[i], jax.Array):
+                values[i] = tuple(values[i])
+                for element in values[i]:
+                    found = _handler_of(type(element)) or found
+        return tuple(values), found
+
+    def __get__(self, instance, owner=None):
+        """Ops are attributes of the class Tensor and bind there as functions do."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self):
+        return f"<op {self.name}{self.__signature__}>"
+
+    def __reduce__(self):
+        return _by_name, (self.name,)
+
+
+class Derived:
+    """A registered function made of other ops: it takes arrays or tensors because they do. Flags as for `op`."""
+
+    def __init__(self, body: Callable, flags: dict):
+        self.__dict__.update(flags)
+        self.body = body
+        self.__name__ = self.name = self.__qualname__ = body.__name__
+        self.__doc__ = body.__doc__
+        self.__module__ = body.__module__
+        self.__signature__ = inspect.signature(body)
+
+    def __call__(self, *args, **kwargs):
+        if kwargs:
+            kwargs = _respell(self.__signature__, kwargs)
+            if "out" in kwargs and "out" not in self.__signature__.parameters:
+                return _into(kwargs.pop("out"), self.body(*args, **kwargs))
+        return self.body(*args, **kwargs)
+
+    __get__ = Op.__get__
+    __repr__ = Op.__repr__
+    __reduce__ = Op.__reduce__
+
+
+def op(function: Callable | None = None, /, **flags: Any) -> Any:
+    """Declare an op. The flags, all optional:
+
+    method, function: whether it exists as `Tensor.name` and as `jtorch.name` (both True; `F.x`-only ops turn them off).
+    inplace: torch has the twin `name_`.
+    view: the result shares memory in torch; writes go through. Its arrays must be selections of the first argument.
+    promote: "same" brings the traced arguments to torch's common dtype before the body runs, "float" also turns
+        integers into the default float dtype. None leaves them.
+    differentiable: False for results that never carry gradients.
+    alias: further names, or one.
+    eager: the result's shape depends on values; never compiled.
+    validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
+    """
+    return _declare(Op, function, flags)
+
+
+def derived(function: Callable | None = None, /, **flags: Any) -> Any:
+    """Declare a function made of other ops. Flags: method, function, inplace, view, alias, as for `op`."""
+    return _declare(Derived, function, flags)
+
+
+_FLAGS = {
+    "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
+    "alias": (), "eager": False, "validate": None,
+}  # fmt: skip
+
+
+def _declare(kind: type, function: Callable | None, flags: dict) -> Any:
+    unknown = flags.keys() - _FLAGS.keys()
+    if unknown:
+        raise TypeError(f"unknown op flags {sorted(unknown)}")
+    if function is None:
+        return lambda f: _declare(kind, f, flags)
+    flags = _FLAGS | flags
+    if isinstance(flags["alias"], str):
+        flags["alias"] = (flags["alias"],)
+    made = kind(function, flags)
+    for name in (made.name, *made.alias):
+        if name in registry:
+            raise TypeError(f"op {name} is declared twice: {registry[name].__module__} and {made.__module__}")
+        registry[name] = made
+    return made
+
+
+def forget_programs() -> None:
+    """Drop every compiled program: for changes of global settings that programs were made under."""
+    for each in registry.values():
+        if isinstance(each, Op):
+            each._programs.clear()
+
+
+def _by_name(name: str) -> Any:
+    return registry[name]
+
+
+def _handler_of(kind: type) -> Callable | None:
+    if kind not in _handlers:
+        _handlers[kind] = getattr(kind, "__jtorch_op__", None)
+    return _handlers[kind]
+
+
+def _into(out: Any, result: Any) -> Any:
+    """Deliver a result into `out=`, a tensor or a tuple of them."""
+    if isinstance(out, tuple | list):
+        for o, r in zip(out, result, strict=True):
+            _into(o, r)
+        return type(result)._make(out) if hasattr(result, "_make") else tuple(out)
+    take = getattr(out, "__jtorch_out__", None)
+    _args.check(take is not None, f"out=: expected a Tensor, got {type(out).__name__}; arrays cannot be written", TypeError)
+    take(result)
+    return out
+
+
+def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
+    """NumPy's names for arguments, which torch takes too, turned into torch's."""
+    known = signature.parameters
+    return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
+
+
+def _gather(flat: Sequence, layout: Sequence[int | None]) -> list:
+    """Undo the spreading of sequences: `layout` holds a length for each sequence and None for each single value."""
+    values, at = [], 0
+    for length in layout:
+        values.append(flat[at] if length is None else tuple(flat[at : at + length]))
+        at += 1 if length is None else length
+    return values
+
+
+def _define(name: str, text: str, names: dict) -> Callable:
+    """A function from the text of its parameter list and body. Real parameters make calls fast and TypeErrors plain."""
+    exec(f"def {name}{text}", names)
+    return names[name]
+
+
+def _static_text(name: str, parameter: inspect.Parameter, parts: tuple) -> str:
+    """The expression that makes a static argument hashable."""
+    if "dtype" in parts:
+        return f"{name} if {name} is None else _dtype({name})"
+    simple = parts and all(x in (bool, int, float, str, type(None)) for x in parts)
+    return name if simple and parameter.kind is not parameter.VAR_POSITIONAL else f"_freeze({name})"
+
+
+def _freeze(value: Any) -> Any:
+    """A static argument as a hashable value: lists become tuples, and things that act as an index become ints."""
+    kind = type(value)
+    if kind in (int, bool, float, str, type(None)):
+        return value
+    if isinstance(value, tuple | list):
+        return tuple(_freeze(x) for x in value)
+    if _handler_of(kind) is not None or isinstance(value, jax.Array):
+        return value.item()
+    return value
+
+
+def _flat_hint(hint: Any) -> tuple:
+    """Everything an annotation mentions, outermost first."""
+    inner = tuple(x for arg in typing.get_args(hint) for x in _flat_hint(arg))
+    return (hint, *inner) if not isinstance(hint, list) else inner
+
+
+def _is_sequence(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
