@@ -206,21 +206,24 @@ class Op:
                 apply, body = self._apply, self._promoted()
                 program = self._programs[static] = Program(lambda *flat: apply(body, flat, static), self.name, self.eager)
             return program, traced
-        flat, layout = [], []
-        for i, value in enumerate(traced):
-            many = i in self.spread and isinstance(value, tuple | list)
-            layout.append(len(value) if many else None)
-            flat.extend(value) if many else flat.append(value)
-        key = (static, tuple(layout))
+        layout = self.layout(traced)
+        flat = [x for value, n in zip(traced, layout, strict=True) for x in ((value,) if n is None else value)]
+        key = (static, layout)
         program = self._programs.get(key)
         if program is None:
             apply, body = self._apply, self._promoted()
             program = self._programs[key] = Program(
-                lambda *flat: apply(body, _gather(flat, layout), static), self.name, self.eager
+                lambda *flat: apply(body, gather(flat, layout), static), self.name, self.eager
             )
         return program, flat
 
-    def check(self, traced: tuple, static: tuple) -> None:
+    def layout(self, traced: tuple) -> tuple[int | None, ...]:
+        """The length of each sequence among the traced arguments, None for each single value."""
+        return tuple(
+            len(value) if i in self.spread and isinstance(value, tuple | list) else None for i, value in enumerate(traced)
+        )
+
+    def check(self, traced: Sequence, static: tuple) -> None:
         """Run the op's eager validation, if every traced value is concrete."""
         leaves = jax.tree.leaves(traced)
         if not any(isinstance(x, jax.core.Tracer) for x in leaves):
@@ -370,7 +373,7 @@ def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
     return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
 
 
-def _gather(flat: Sequence, layout: Sequence[int | None]) -> list:
+def gather(flat: Sequence, layout: Sequence[int | None]) -> list:
     """Undo the spreading of sequences: `layout` holds a length for each sequence and None for each single value."""
     values, at = [], 0
     for length in layout:

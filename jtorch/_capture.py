@@ -1,0 +1,195 @@
+"""What the running code may assume, per thread: grad mode, the capture in progress, and whether modules run on arrays.
+
+A `Capture` notes which tensors from outside a traced function it reads and writes, so that `jtorch.compile` can make
+them inputs and outputs of one XLA program without anybody listing them. It knows tensors only by their attributes
+(`_raw_value`, `_base`, `_node`, `_grad`); the two passes that use it are in `_compile`.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core import get_opaque_trace_state
+
+
+class _State(threading.local):
+    grad = True  # whether ops on tensors record
+    inference = False  # inside inference_mode
+    session: "Capture | None" = None  # the capture in progress
+    plain = False  # modules were called with raw arrays: ops return arrays and record nothing
+
+
+state = _State()
+
+
+_top_level = get_opaque_trace_state(convention="jtorch")
+
+
+def in_foreign_trace() -> bool:
+    """Whether a JAX transformation is running, jtorch's own included."""
+    return get_opaque_trace_state(convention="jtorch") != _top_level
+
+
+class Source:
+    """One value from outside that a captured function needs: how to fetch it now, and how to write it back."""
+
+    __slots__ = ("owner", "slot", "fetch", "box")
+
+    def __init__(self, owner: Any, slot: str, fetch: Callable | None = None):
+        self.owner = owner  # a tensor, or what `fetch` reads
+        self.slot = slot  # "self", "grad" or "number"
+        self.fetch = fetch
+        self.box: Any = None  # for "grad": the tensor that was in the slot when it was traced
+
+    def array(self) -> Any:
+        """The value at this moment."""
+        if self.slot == "self":
+            return self.owner._raw_value
+        if self.slot == "grad":
+            return self.owner._grad._raw_value
+        return self.fetch()
+
+
+class Boundary:
+    """Stands for the graph outside a captured function, at a tensor that has one. Nothing inside may walk through it."""
+
+    sequence = -1
+    edges = ()
+    freed = False
+    hooks = None
+
+
+    def __init__(self, tensor: Any):
+        self.tensor = tensor
+
+    def name(self) -> str:
+        """What it is."""
+        return "Boundary"
+
+    def pull(self, cotangents, create_graph):
+        """Refuse."""
+        raise RuntimeError(
+            "backward(): expected a graph made inside the compiled function, got one that was begun outside it; "
+            "call backward() outside, or compute the input inside"
+        )
+
+
+class Capture:
+    """The tensors that one run of a function touches. Enter it around the run; leaving restores every tensor.
+
+    Args:
+        known: the sources found by an earlier run. With it the tracers `values` take their place from the start, and
+            a tensor from outside that is not among them is an error.
+    """
+
+    def __init__(self, known: list[Source] | None = None, values: list | None = None):
+        self.sources: list[Source] = []
+        self.values: list[Any] = []  # the tracer that stands for each source
+        self.guards: list[tuple[Callable, Any]] = []
+        self.modules: dict[int, tuple[Any, bool]] = {}
+        self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
+        self.saved: dict[int, tuple[Any, tuple]] = {}  # id(tensor) -> (tensor, its state before)
+        self.numbers: dict[Any, Any] = {}
+        self.ran_backward = False
+        self._grad_owner: dict[int, Any] = {}
+        self._known = known
+        for source, value in zip(known or (), values or (), strict=True):
+            self._install(source, value)
+
+    # tensors
+
+    def read(self, tensor: Any) -> Any:
+        """The tensor's array for use inside, lifted to a tracer at first touch if it comes from outside."""
+        if tensor._base is not None:
+            self.read(tensor._base)
+            if not isinstance(tensor._raw_value, jax.core.Tracer):
+                self._save(tensor)
+            return tensor._current()
+        array = tensor._raw_value
+        return array if isinstance(array, jax.core.Tracer) else self._lift(tensor)
+
+    def _lift(self, tensor: Any) -> Any:
+        if self._known is not None:
+            raise RuntimeError(
+                "compile(): expected the function to use the same tensors each time it is traced, got a new one of "
+                f"shape {tuple(tensor._raw_value.shape)}; create tensors from arrays inside with jtorch.tensor"
+            )
+        owner = self._grad_owner.get(id(tensor))
+        source = Source(tensor, "self") if owner is None else Source(owner, "grad")
+        return self._install(source, jax.lax.optimization_barrier(tensor._raw_value), tensor)
+
+    def _install(self, source: Source, value: Any, tensor: Any = None) -> Any:
+        self.sources.append(source)
+        self.values.append(value)
+        if source.slot == "number":
+            self.numbers[source.owner] = value
+            return value
+        if tensor is None:
+            tensor = source.owner if source.slot == "self" else source.owner._grad
+        source.box = tensor
+        self._save(tensor)
+        tensor._raw_value = value
+        if tensor._node is not None:
+            tensor._node, tensor._index = Boundary(tensor), 0
+        return value
+
+    def _save(self, tensor: Any) -> None:
+        if id(tensor) not in self.saved:
+            self.saved[id(tensor)] = (tensor, tensor._snapshot())
+
+    # gradients: they are slots of tensors, so what matters is the slot and not the tensor that is in it
+
+    def reads_grad(self, tensor: Any) -> None:
+        """Note that `tensor.grad` is looked at: whether it is None decides what is traced."""
+        if id(tensor) in self.grads or isinstance(tensor._raw_value, jax.core.Tracer) and not self._is_outside(tensor):
+            return
+        grad = tensor._grad
+        self.writes_grad(tensor)
+        self.guards.append((lambda: tensor._grad is None, grad is None))
+        if grad is not None:
+            self._grad_owner[id(grad)] = tensor
+
+    def writes_grad(self, tensor: Any) -> None:
+        """Note that `tensor.grad` is about to be replaced."""
+        if id(tensor) not in self.grads and self._is_outside(tensor):
+            self.grads[id(tensor)] = (tensor, tensor._grad)
+
+    def _is_outside(self, tensor: Any) -> bool:
+        return id(tensor) in self.saved or not isinstance(tensor._raw_value, jax.core.Tracer)
+
+    # what is not a tensor
+
+    def number(self, key: Any, fetch: Callable[[], float]) -> Any:
+        """A Python number that may change between calls, as an input of the program. `key` names it."""
+        if key not in self.numbers:
+            if self._known is not None:
+                raise RuntimeError(f"compile(): expected the same numbers each time it is traced, got a new one, {key}")
+            self._install(Source(key, "number", fetch), jax.lax.optimization_barrier(jax.numpy.asarray(float(fetch()))))
+        return self.numbers[key]
+
+    def guard(self, fetch: Callable[[], Any]) -> Any:
+        """A value that is part of the program; the program is made anew when it changes."""
+        value = fetch()
+        self.guards.append((fetch, value))
+        return value
+
+    def called(self, module: Any) -> None:
+        """Note a module's training flag as part of the program."""
+        self.modules.setdefault(id(module), (module, module.training))
+
+    # the run
+
+    def __enter__(self):
+        state.session = self
+        return self
+
+    def __exit__(self, *_):
+        state.session = None
+
+    def restore(self) -> None:
+        """Put every tensor back as it was before the run."""
+        for tensor, before in self.saved.values():
+            tensor._restore(before)
+        for tensor, grad in self.grads.values():
+            tensor._grad = grad

@@ -1,0 +1,187 @@
+"""Tensors turned into other things: another dtype or device, Python numbers, NumPy arrays, JAX arrays, DLPack.
+
+`Conversion` is the part of Tensor that does it; it uses only what Tensor defines.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jtorch import _types
+from jtorch.ops import casting
+
+
+class Conversion:
+    """The conversions of a tensor."""
+
+    # to another dtype or device
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """The tensor with another dtype or on another device; itself where nothing changes and `copy` is not set.
+
+        `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`, all with `non_blocking`, `copy` and
+        `memory_format`, of which only `copy` does anything.
+
+        Raises:
+            RuntimeError: the device is not there.
+        """
+        device, dtype, copy = parse_to(*args, **kwargs)
+        result: Any = self
+        if dtype is not None and np.dtype(jax.dtypes.canonicalize_dtype(dtype)) != self._value().dtype:  # type: ignore[attr-defined]
+            result = casting._to_copy(result, dtype)
+        if device is not None and not _is_there(result._value(), device):
+            result = casting._to_device(result, device.jax())
+        return result.clone() if copy and result is self else result
+
+    def type(self, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+        """The name of the tensor type, such as `torch.FloatTensor`; with a dtype, the tensor converted to it."""
+        if dtype is None:
+            where = "" if self.device.type == "cpu" else self.device.type + "."  # type: ignore[attr-defined]
+            return f"torch.{where}{_types.long_name(self._value().dtype)}Tensor"  # type: ignore[attr-defined]
+        if isinstance(dtype, str):
+            dtype = _types.dtype_of_type(dtype)
+        return self.to(getattr(dtype, "dtype", dtype))
+
+    def type_as(self, other: Any) -> Any:
+        """The tensor with the dtype and on the device of another."""
+        return self.to(other.dtype).to(other.device)
+
+    def cpu(self, memory_format: Any = None) -> Any:
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
+        """The tensor on a GPU."""
+        return self.to("cuda" if device is None else _types.device(device))
+
+    def pin_memory(self, device: Any = None) -> Any:
+        """Itself: JAX stages transfers by its own means."""
+        return self
+
+    def is_pinned(self) -> bool:
+        """Never."""
+        return False
+
+    def share_memory_(self) -> Any:
+        """Itself: processes do not share JAX arrays."""
+        return self
+
+    # to Python, NumPy and JAX
+
+    def jax(self) -> Any:
+        """The `jax.Array`. It is cut from the tape; raises nothing, copies nothing."""
+        return self._value()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """A read-only NumPy array on the same memory where the backend allows.
+
+        Differs: torch's can be written; here a write raises, because JAX's memory may be shared.
+
+        Raises:
+            RuntimeError: the tensor requires gradients and `force` is not set.
+        """
+        if not force and self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return np.asarray(self._concrete("numpy"))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None and not copy else np.array(array, dtype=dtype)
+
+    def item(self) -> Any:
+        """The one element as a Python number.
+
+        Raises:
+            RuntimeError: the tensor has more than one element, or is traced.
+        """
+        value = self._concrete("item")
+        if value.size != 1:
+            raise RuntimeError(f"a Tensor with {value.size} elements cannot be converted to Scalar")
+        return value.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers; a number for a 0-d tensor."""
+        return self._concrete("tolist").tolist()
+
+    def _concrete(self, name: str) -> Any:
+        value = self._value()
+        if isinstance(value, jax.core.Tracer):
+            raise RuntimeError(
+                f"{name}(): expected a tensor with a value, got one that is being traced by compile, jit, vmap or grad, "
+                "so its value is not known yet; keep the decision in tensors (torch.where), or take it outside"
+            )
+        return value
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        value = self.item()
+        if not isinstance(value, int):
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return value
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.detach()._concrete("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._concrete("__dlpack_device__").__dlpack_device__()
+
+
+_SHORT = {
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32",
+    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
+}  # fmt: skip
+
+
+def _short(name: str, target: _types.dtype) -> Any:
+    def convert(self, memory_format: Any = None):
+        return self.to(target)
+
+    convert.__name__ = name
+    convert.__qualname__ = f"Tensor.{name}"
+    convert.__doc__ = f"The tensor as {target.name}."
+    return convert
+
+
+for _name, _target in _SHORT.items():
+    setattr(Conversion, _name, _short(_name, _types.dtypes[_target]))
+
+
+def _is_there(array: Any, device: _types.device) -> bool:
+    if isinstance(array, jax.core.Tracer):
+        return True
+    here = _types.device_of(array)
+    return here.type == device.type and (device.index is None or device.index == (here.index or 0))
+
+
+def parse_to(*args: Any, **kwargs: Any) -> tuple[_types.device | None, Any, bool]:
+    """The device, dtype and copy flag that the arguments of a `to` call mean.
+
+    Raises:
+        TypeError: an argument is neither a device, a dtype nor a tensor.
+    """
+    device, dtype, copy = kwargs.get("device"), kwargs.get("dtype"), kwargs.get("copy", False)
+    flags = []
+    for arg in (*args, *([kwargs["other"]] if "other" in kwargs else [])):
+        if isinstance(arg, _types.dtype):
+            dtype = arg
+        elif isinstance(arg, bool):
+            flags.append(arg)
+        elif isinstance(arg, str | int | _types.device):
+            device = arg
+        elif hasattr(arg, "_value"):
+            device, dtype = arg.device, arg.dtype
+        elif isinstance(arg, np.dtype) or arg in (float, int, bool, complex):
+            dtype = arg
+        elif arg is not None:
+            raise TypeError(f"to(): expected a device, a dtype or a tensor, got {type(arg).__name__}")
+    copy = copy or len(flags) > 1 and flags[1]
+    return None if device is None else _types.device(device), None if dtype is None else casting.to_dtype(dtype), copy

@@ -1,0 +1,161 @@
+"""Functions that make tensors: from data, from sizes, and from the random generator.
+
+The arrays come from `ops.creation` and `ops.sampling`; what is added here is what only a Tensor has: a device,
+`requires_grad`, a generator. On plain arrays use those modules.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch import _types, random
+from jtorch._capture import state
+from jtorch._tensor import Tensor, from_array
+from jtorch.ops import _args, creation, sampling
+
+# from data
+
+
+def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
+    if device is not None:
+        device = _types.device(device)
+        if not isinstance(array, jax.core.Tracer) and _types.device_of(array) != device:
+            array = jax.device_put(array, device.jax())
+    made = from_array(array)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _numbers(data: Any) -> Any:
+    """Nested sequences with tensors among them, as nested sequences of numbers and arrays."""
+    if isinstance(data, Tensor):
+        return np.asarray(data.detach()._concrete("tensor"))
+    if isinstance(data, tuple | list):
+        return [_numbers(x) for x in data]
+    return data
+
+
+def _from_data(data: Any, dtype: Any) -> Any:
+    if isinstance(data, Tensor):
+        array = data._value()
+    elif isinstance(data, jax.Array):
+        array = data
+    else:
+        array = _from_numbers(data, dtype)
+    return array if dtype is None else array.astype(_args.to_dtype(dtype))
+
+
+def _from_numbers(data: Any, dtype: Any) -> Any:
+    try:
+        values = np.asarray(_numbers(data))
+    except ValueError as error:
+        raise ValueError(f"tensor(): expected sequences of equal lengths, got {error}") from None
+    if values.dtype == object or values.dtype.kind in "USO":
+        raise TypeError(f"tensor(): expected numbers, got {type(data).__name__} of {_kinds(values)}; give numbers or arrays")
+    if dtype is not None:
+        values = values.astype(_args.to_dtype(dtype)) if values.dtype.kind != "V" else values
+    elif not isinstance(data, np.ndarray | np.generic) and values.dtype == np.float64 and not _has_numpy(data):
+        values = values.astype(_args.default_float())
+    elif values.dtype == np.complex128 and not isinstance(data, np.ndarray | np.generic):
+        values = values.astype(np.complex64 if _args.default_float() != np.float64 else np.complex128)
+    return jnp.array(values, copy=True)
+
+
+def _kinds(values: np.ndarray) -> str:
+    return ", ".join(sorted({type(v).__name__ for v in values.reshape(-1)[:8].tolist()}))
+
+
+def _has_numpy(data: Any) -> bool:
+    """Whether the first number of nested sequences brings a dtype of its own."""
+    while isinstance(data, tuple | list) and data:
+        data = data[0]
+    return hasattr(data, "dtype")
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A new tensor with a copy of `data`: a number, nested sequences of numbers, a NumPy or JAX array, or a tensor.
+
+    Without `dtype`, Python floats have the default dtype and Python integers are int64.
+
+    Raises:
+        ValueError: the sequences are of unequal lengths.
+        TypeError: something in them is no number.
+    """
+    return _finish(_copied(_from_data(data, dtype)), device, requires_grad)
+
+
+def _copied(array: Any) -> Any:
+    return array if isinstance(array, jax.core.Tracer) else jnp.array(array, copy=True)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor: itself where it is one of that dtype already.
+
+    Differs: a NumPy array is copied, because a JAX array never changes.
+    """
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    return _finish(_from_data(data, dtype), device, False)
+
+
+asarray = as_tensor
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """The values of a NumPy array as a tensor.
+
+    Differs: a copy; torch shares the memory.
+
+    Raises:
+        TypeError: it is no NumPy array.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    return _finish(jnp.array(ndarray, copy=True), None, False)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor on the memory of another library's array, by DLPack."""
+    return from_array(jnp.from_dlpack(ext_tensor))
+
+
+def scalar_tensor(s: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """A 0-d tensor, of the default dtype if none is given."""
+    return tensor(s, dtype=_args.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad)
+
+
+# from sizes
+
+
+def _creator(make: Callable) -> Callable:
+    """The Tensor form of a function that makes arrays: with device, requires_grad, out and what torch takes besides."""
+
+    def create(
+        *args: Any,
+        out: Tensor | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        args = tuple(x.item() if isinstance(x, Tensor) and x.ndim == 0 else x for x in args)
+        made = _finish(make(*args, **kwargs), device, False if out is not None else requires_grad)
+        if out is None:
+            return made
+        out.__jtorch_out__(made)
+        return out
+
+    create.__name__ = create.__qualname__ = make.__name__
+    create.__doc__ = make.__doc__
+    taken = [p for p in inspect.signature(make).parameters.values() if p.name not in ("device", "requires_grad", "layout")]
+    extra = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _EXTRA]
+    create.__signature__ = inspect.Signature(taken + extra, return_annotation=Tensor)  # type: ignore[attr-defined]
+    return create
+
+
+_EXTRA = (("out", None), ("device", None), ("requires_grad", False), ("layout", None), ("pin_memory", False))

@@ -1,0 +1,616 @@
+"""Tensor: a mutable box on an immutable `jax.Array`, with torch's views, gradients and in-place semantics.
+
+Ops come to `Tensor.__jtorch_op__`, which runs them on the arrays and records them on the tape. An in-place op puts a new
+array into the box. A view remembers its *root* and the steps that read it: it re-reads when the root has changed, and a
+write to it becomes a write to the root. Methods that are ops are attached in `_methods`; printing is in `_printing`.
+"""
+
+import copy
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch import _printing, _types, _views
+from jtorch._capture import state
+from jtorch._conversion import Conversion
+from jtorch._views import CUT, Step
+from jtorch.autograd import tape
+from jtorch.ops import _args, _op
+
+_Tracer = jax.core.Tracer
+
+
+class Tensor(Conversion):
+    """A multi-dimensional array that can require gradients.
+
+    `Tensor(array)` boxes a `jax.Array`; `Tensor(2, 3)` and `Tensor([1, 2])` are torch's old constructors of the default
+    float dtype. Use `jtorch.tensor`.
+    """
+
+    # Per-tensor state has defaults on the class: NNX rebuilds Parameters without calling __init__.
+    _raw_value: Any
+    _requires_grad: bool = False
+    _grad: "Tensor | None" = None
+    _node: Any = None
+    _index: int = 0
+    _leaf: Any = None
+    _base: "Tensor | None" = None
+    _chain: tuple = ()
+    _seen: Any = None
+    _version: int = 0
+    _inference: bool = False
+    _post_hooks: dict | None = None
+
+    __array_priority__ = 1000
+
+    def __init__(self, *data: Any, device: Any = None):
+        if len(data) == 1 and isinstance(data[0], jax.Array):
+            array = data[0]
+        elif len(data) == 1 and isinstance(data[0], Tensor):
+            array = data[0]._value()
+        elif data and all(isinstance(n, int) for n in data):
+            array = jnp.zeros(data, _args.default_float())
+        else:
+            array = jnp.asarray(np.asarray(data[0] if data else []), _args.default_float())
+        self._raw_value = array if device is None else jax.device_put(array, _types.device(device).jax())
+
+    # the value
+
+    def _value(self) -> Any:
+        """The current array."""
+        if state.session is not None:
+            return state.session.read(self)
+        if self._base is None:
+            return self._raw_value
+        return self._current()
+
+    def _current(self) -> Any:
+        """A view's array, read again if the root has changed since."""
+        base = self._base
+        if base is None:
+            return self._raw_value
+        root = base._raw_value
+        if self._chain is CUT:
+            return root
+        if self._seen() is not root:
+            self._reread(root, base._edge())
+        return self._raw_value
+
+    def _reread(self, root: Any, edge: Any) -> None:
+        if not self._is_true_view():
+            self._base, self._chain = None, ()
+            return
+        value = root
+        for step in self._chain:
+            value, edge = (value, None) if step is None else step(value, edge)
+        self._raw_value, self._seen = value, weakref.ref(root)
+        self._node, self._index = edge or (None, 0)
+
+    def _edge(self) -> tape.Edge | None:
+        """Where gradients for this tensor go, or None."""
+        if self._base is not None:
+            self._value()
+        if self._node is not None:
+            return self._node, self._index
+        if not self._requires_grad:
+            return None
+        if self._leaf is None:
+            self._leaf = tape.Leaf(self)
+        return self._leaf, 0
+
+    # views
+
+    def _as_view(self, base: "Tensor", step: Any) -> "Tensor":
+        """Mark this fresh result of `step` on `base` as a view of base's root."""
+        chain = base._chain
+        if base._base is not None and _views.may_copy(chain) and not base._is_true_view():
+            base._base, base._chain, chain = None, (), ()
+        root = base if base._base is None else base._base
+        cut = () if state.grad or step is None else CUT
+        whole = step is None and (not chain or chain is CUT)
+        self._chain = CUT if whole else (*chain, step, *cut)
+        self._base, self._seen = root, weakref.ref(root._raw_value)
+        return self
+
+    def _is_true_view(self) -> bool:
+        """Whether torch would share memory here too: reshape and contiguous copy where the layout does not allow it."""
+        assert self._base is not None
+        return not _views.may_copy(self._chain) or not _views.copies(self._chain, self._base.shape)
+
+    def _rebind(self, array: Any) -> None:
+        """Replace the array, unrecorded. For a view, write through to the root."""
+        if state.session is not None:
+            state.session.read(self)
+        if self._base is not None and self._is_settled_view():
+            self._write(array, None)
+            return
+        self._put(array)
+
+    def _put(self, array: Any) -> None:
+        if isinstance(array, _Tracer) and not isinstance(self._raw_value, _Tracer):
+            raise RuntimeError(
+                "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new value "
+                "would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"
+            )
+        self._raw_value = array
+        self._version += 1
+
+    def _is_settled_view(self) -> bool:
+        """Whether this still is a view, after deciding the cases where torch would have copied."""
+        if self._is_true_view():
+            return True
+        self._base, self._chain = None, ()
+        return False
+
+    def _write(self, array: Any, edge: Any) -> None:
+        """Write through to the root."""
+        root = self._base
+        assert root is not None
+        chain = self._chain
+        cut = None in chain
+        if chain is CUT:
+            root._put(array)
+            return
+        self._check_writable(root)
+        program, extras = _views.writer(chain)
+        root_edge = None if cut or not state.grad else root._edge()
+        edges = (root_edge, None if cut else edge, *(None for _ in extras))
+        out, node = tape.run(program, (root._value(), array, *extras), edges)
+        root._put(out)
+        if state.grad and not cut:
+            root._node, root._index = node, 0
+
+    def _check_writable(self, root: "Tensor") -> None:
+        if self._raw_value.size > root._raw_value.size:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
+        if self._raw_value.dtype != root._raw_value.dtype:
+            raise RuntimeError("expected a view of the same dtype as its base to write to, got another; clone() it first")
+
+    def _assign(self, array: Any, edge: Any) -> "Tensor":
+        """Take the result of an in-place op: checked, written through, its place on the tape with it."""
+        if array.dtype != self._value().dtype:
+            array = array.astype(self._raw_value.dtype)
+        if self._base is not None and self._is_settled_view():
+            self._write(array, edge)
+            return self
+        self._put(array)
+        if state.grad:
+            self._node, self._index = edge or (None, 0)
+        return self
+
+    def _check_inplace(self) -> None:
+        """Raise where torch refuses to write in place while recording."""
+        if not state.grad or state.plain:
+            return
+        if self._base is None:
+            if self._requires_grad and self._node is None:
+                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        elif None not in self._chain and self._base._requires_grad and self._base._node is None:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+    def _snapshot(self) -> tuple:
+        return (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version)
+
+    def _restore(self, before: tuple) -> None:
+        (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version) = before
+
+    # ops
+
+    @staticmethod
+    def __jtorch_op__(op, traced, static):
+        return call(op, traced, static)
+
+    def __jtorch_out__(self, result: "Tensor") -> None:
+        """Take a result into `out=`."""
+        value = result._value()
+        check_cast(value.dtype, self._value().dtype)
+        self._check_inplace()
+        if tuple(value.shape) != tuple(self.shape):
+            self._base, self._chain = None, ()
+            self._put(value.astype(self._raw_value.dtype))
+        else:
+            self._assign(value, None)
+
+    # what it is
+
+    @property
+    def shape(self) -> _types.Size:
+        """The size of each dimension."""
+        return _types.Size(self._raw_value.shape if self._chain is not CUT else self._base._raw_value.shape)  # type: ignore[union-attr]
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        if dim is None:
+            return self.shape
+        return self.shape[_args.dim(dim, len(self.shape), "size")]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    dim = ndimension = lambda self: len(self.shape)
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.shape.numel()
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> _types.dtype:
+        """The type of the elements."""
+        return _types.of_array(self._value().dtype)
+
+    @property
+    def device(self) -> _types.device:
+        """Where the array is."""
+        return _types.device_of(self._value())
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    element_size = lambda self: self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.numel() * self.itemsize
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients end here."""
+        return self.grad_fn is None
+
+    @property
+    def layout(self) -> Any:
+        """Always strided."""
+        return _types.strided
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The distance between neighbours in each dimension, of the root's elements."""
+        strides = self._strides()
+        return strides if dim is None else strides[_args.dim(dim, self.ndim, "stride")]
+
+    def storage_offset(self) -> int:
+        """The place of the first element among the root's."""
+        places = None if self._base is None else _views.places(self._chain, self._base.shape)
+        return int(places.flat[0]) if places is not None and places.size else 0
+
+    def _strides(self) -> tuple[int, ...]:
+        if self._base is None or self._chain is CUT or not self._is_true_view():
+            return _views.row_major(self.shape)
+        return _views.strides(_views.places(self._chain, self._base.shape))
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in order without gaps, as they would in torch."""
+        return _views.is_row_major(self._strides(), self.shape)
+
+    # gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on it are recorded."""
+        return self._requires_grad or self._edge() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Ask for gradients, or stop asking. Only for leaves and inexact dtypes.
+
+        Raises:
+            RuntimeError: an integer tensor, or a tensor that was computed.
+        """
+        if requires_grad and not _args.is_inexact(self._value().dtype):
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if not requires_grad and self._edge() is not None and self._node is not None:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+        if self._node is None:
+            self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradients accumulated so far, or None."""
+        if state.session is not None:
+            state.session.reads_grad(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if tuple(value.shape) != tuple(self.shape):
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: expected {list(self.shape)}, got {list(value.shape)}"
+                )
+        if state.session is not None:
+            state.session.writes_grad(self)
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    def _accumulate(self, gradient: "Tensor") -> None:
+        before = self.grad
+        if before is None:
+            self.grad = gradient
+        elif state.grad:
+            self.grad = before + gradient
+        else:
+            before._rebind(tape._add(before._value(), gradient._value()))
+        for hook in tuple((self._post_hooks or {}).values()):
+            hook(self)
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node that made it, or None for a leaf."""
+        self._edge()
+        return self._node
+
+    def backward(
+        self, gradient: "Tensor | None" = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from. See `autograd.backward`."""
+        if isinstance(gradient, jax.Array | np.ndarray):
+            gradient = from_array(jnp.asarray(gradient))
+        tape.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook: Callable) -> tape.Handle:
+        """Call `hook(gradient)` when the gradient for this tensor is computed; what it returns replaces the gradient.
+
+        Raises:
+            RuntimeError: the tensor does not require gradients.
+        """
+        edge = self._edge()
+        if edge is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        node, place = edge
+        if node.hooks is None:
+            node.hooks = {}
+        return tape.Handle(node.hooks.setdefault(place, {}), hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable) -> tape.Handle:
+        """Call `hook(tensor)` after a gradient has been added to its `.grad`. Leaves only."""
+        if self._node is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if self._post_hooks is None:
+            self._post_hooks = {}
+        return tape.Handle(self._post_hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient in `.grad` although this is no leaf."""
+        edge = self._edge()
+        if edge is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is not None:
+            if self._node.retains is None:
+                self._node.retains = {}
+            self._node.retains[self._index] = self
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called on a tensor that is no leaf."""
+        return bool(self._node is not None and (self._node.retains or {}).get(self._index) is self)
+
+    def detach(self) -> "Tensor":
+        """The same memory without the graph."""
+        view = _blank(Tensor)
+        if self._base is not None or self._chain:
+            self._value()
+            view._raw_value = self._raw_value if self._chain is not CUT else None
+        else:
+            view._raw_value = None
+        return view._as_view(self, None)
+
+    def detach_(self) -> "Tensor":
+        """Cut this tensor from the graph in place."""
+        self._value()
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node, self._requires_grad = None, False
+        return self
+
+    @property
+    def data(self) -> "Tensor":
+        """The same memory without the graph; assigning replaces the array without a record."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        if state.session is not None:
+            state.session.read(self)
+        self._base, self._chain = None, ()
+        self._put(value._value() if isinstance(value, Tensor) else jnp.asarray(value))
+
+    def __bool__(self) -> bool:
+        value = self._concrete("bool")
+        if value.size != 1:
+            raise RuntimeError(
+                "Boolean value of Tensor with no values is ambiguous"
+                if value.size == 0
+                else "Boolean value of Tensor with more than one value is ambiguous"
+            )
+        return bool(value.reshape(()))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))  # type: ignore[attr-defined]
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any())  # type: ignore[attr-defined]
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self.shape else str(self)
+
+    def __hash__(self):
+        return id(self)
+
+    def __repr__(self, *, tensor_contents: Any = None):
+        return _printing.tensor_text(self)
+
+    def __deepcopy__(self, memo: dict) -> "Tensor":
+        if self._edge() is not None and self._node is not None:
+            raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
+        if id(self) in memo:
+            return memo[id(self)]
+        made = _blank(type(self))
+        memo[id(self)] = made
+        made._raw_value = jnp.array(self._value(), copy=True)
+        made._requires_grad = self._requires_grad
+        made._grad = copy.deepcopy(self._grad, memo)
+        return made
+
+    def __reduce_ex__(self, protocol: Any):
+        return _unpickle, (type(self), np.asarray(self.detach()._concrete("pickle")), self._requires_grad)
+
+
+# making tensors
+
+
+def _blank(kind: type) -> Any:
+    """A tensor without content: what its maker must fill."""
+    return object.__new__(kind)
+
+
+def from_array(array: Any, edge: Any = None) -> Tensor:
+    """A Tensor that boxes an array, at a place on the tape if there is one."""
+    tensor = object.__new__(Tensor)
+    tensor._raw_value = array
+    if edge is not None:
+        tensor._node, tensor._index = edge
+    if state.inference:
+        tensor._inference = True
+    return tensor
+
+
+tape.make.append(from_array)
+
+
+def _unpickle(kind: type, array: np.ndarray, requires_grad: bool) -> Tensor:
+    tensor = _blank(kind)
+    tensor._raw_value = jnp.asarray(array)
+    tensor._requires_grad = requires_grad
+    return tensor
+
+
+def _flatten(tensor: Tensor) -> tuple:
+    return (tensor._value(),), tensor._requires_grad
+
+
+def _unflatten(requires_grad: bool, children: Sequence) -> Tensor:
+    tensor = object.__new__(Tensor)
+    tensor._raw_value = children[0]
+    if requires_grad:
+        tensor._requires_grad = True
+    return tensor
+
+
+jax.tree_util.register_pytree_node(Tensor, _flatten, _unflatten)
+
+
+# calling ops
+
+
+def call(op: Any, traced: tuple, static: tuple) -> Any:
+    """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
+    if op.spread:
+        traced, _ = op._look_inside(traced)
+    if op.inplace_at is not None and static[op.inplace_at]:
+        return _call_inplace(op, traced, static)
+    program, flat, edges = _unboxed(op, traced, static)
+    if state.plain:
+        out = program.forward(*flat)
+        return out if program.container in (None, tuple) else program.container(out)
+    out, node = tape.run(program, flat, edges)
+    if program.container is None:
+        result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
+        return result if not op.view else result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
+    results = _wrap_all(out, node)
+    if op.view:
+        for place, result in enumerate(results):
+            result._as_view(traced[0], Step(program, tuple(flat[1:]), place))
+    return program.container(results)
+
+
+def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
+    """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
+    program, flat = op.program(traced, static)
+    recording = state.grad and op.differentiable and not state.plain
+    arrays, edges = [], []
+    for value in flat:
+        edge = None
+        if isinstance(value, Tensor):
+            array = value._value()
+            if recording:
+                edge = value._edge()
+            value = array
+        arrays.append(value)
+        edges.append(edge)
+    if op.validate is not None:
+        op.check(tuple(arrays) if not op.spread else _op.gather(arrays, op.layout(traced)), static)
+    return program, arrays, edges
+
+
+def _wrap_all(outs: Sequence, node: Any) -> list[Tensor]:
+    """The outputs boxed; those of inexact dtype take the node's places in order."""
+    results, place = [], 0
+    for out in outs:
+        if node is not None and _args.is_inexact(out.dtype):
+            results.append(from_array(out, (node, place)))
+            place += 1
+        else:
+            results.append(from_array(out))
+    return results
+
+
+def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
+    target = traced[0]
+    if not isinstance(target, Tensor):
+        return call(op, traced, tuple(False if i == op.inplace_at else s for i, s in enumerate(static)))
+    target._check_inplace()
+    program, flat, edges = _unboxed(op, traced, static)
+    out, node = tape.run(program, flat, edges)
+    return assign_checked(target, out, None if node is None else (node, 0), op.name)
+
+
+def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:
+    """Put an op's result into a tensor, if its dtype and shape allow.
+
+    Raises:
+        RuntimeError: the result's dtype is of a higher category, or its shape is another.
+    """
+    value = target._value()
+    check_cast(out.dtype, value.dtype)
+    if tuple(out.shape) != tuple(value.shape):
+        raise RuntimeError(
+            f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}"
+        )
+    return target._assign(out, edge)
+
+
+def check_cast(source: Any, target: Any) -> None:
+    """Raise torch's error where a result of one dtype cannot be written into a tensor of another."""
+    if source != target and not _args.can_cast(source, target):
+        raise RuntimeError(
+            f"result type {_types.long_name(source)} can't be cast to the desired output type {_types.long_name(target)}"
+        )

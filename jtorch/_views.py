@@ -1,0 +1,139 @@
+"""Views as chains of reads from a root: which elements of the root a view is, how to write them, and where torch copies.
+
+Everything is found by running the chain on an array of flat positions, so that no kind of view needs a rule of its own.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch.autograd import tape
+from jtorch.ops._op import Program
+
+
+class Step(NamedTuple):
+    """One read in a chain: a view op's program, its arguments after the first, and which of its outputs (None: the one)."""
+
+    program: Program
+    extras: tuple
+    place: int | None
+
+    def __call__(self, array: Any, edge: Any = None) -> tuple[Any, Any]:
+        """The read on an array, recorded if that has an edge: (array, edge)."""
+        out, node = tape.run(self.program, (array, *self.extras), (edge, *(None for _ in self.extras)))
+        at = self.place or 0
+        return (out if self.place is None else out[at]), (None if node is None else (node, at))
+
+
+CUT = (None,)
+"""The chain that reads everything and leaves the graph: `detach()`, `.data`. A None inside a chain cuts there."""
+
+_COPIES = frozenset({"reshape", "flatten", "contiguous", "ravel", "reshape_as"})
+_KEEP_ORDER = _COPIES | {"view", "unsqueeze", "squeeze", "view_as", "unflatten"}
+
+
+def may_copy(chain: tuple) -> bool:
+    """Whether a chain has a step that in torch copies for some layouts, after one that may have changed the layout."""
+    reordered = False
+    for step in chain:
+        if step is not None:
+            if reordered and step.program.name in _COPIES:
+                return True
+            reordered = reordered or step.program.name not in _KEEP_ORDER
+    return False
+
+
+def copies(chain: tuple, shape: tuple[int, ...]) -> bool:
+    """Whether torch would have copied somewhere along the chain, for a root of this shape."""
+    at = row_major(shape)
+    for i, step in enumerate(chain):
+        if step is None or step.program.name not in _COPIES:
+            continue
+        before, after = places(chain[:i], shape), places(chain[: i + 1], shape)
+        at = strides(before)
+        if step.program.name == "contiguous":
+            if not is_row_major(at, before.shape):
+                return True
+        elif not _viewable(before.shape, at, after.shape):
+            return True
+    return False
+
+
+def _viewable(shape: tuple, at: tuple[int, ...], new_shape: tuple) -> bool:
+    """Whether an array of these strides can be given another shape without moving elements."""
+    if 0 in shape:
+        return True
+    array = np.lib.stride_tricks.as_strided(np.zeros((), np.int8), shape, at)
+    try:
+        array.shape = new_shape
+    except AttributeError:
+        return False
+    return True
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides, in elements, of an array without gaps."""
+    result, step = [], 1
+    for n in reversed(shape):
+        result.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(result))
+
+
+def is_row_major(at: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether the strides are those of an array without gaps."""
+    return all(s == e or n == 1 for s, e, n in zip(at, row_major(shape), shape, strict=True))
+
+
+def strides(positions: np.ndarray) -> tuple[int, ...]:
+    """The strides of a view whose elements have these positions in the root."""
+    if not positions.size:
+        return row_major(positions.shape)
+    result, fallback = [], row_major(positions.shape)
+    for d, n in enumerate(positions.shape):
+        first = positions[(0,) * positions.ndim]
+        second = positions[tuple(int(i == d) for i in range(positions.ndim))] if n > 1 else None
+        result.append(fallback[d] if second is None else int(second) - int(first))
+    return tuple(result)
+
+
+def places(chain: tuple, shape: Sequence[int]) -> np.ndarray:
+    """For each element of the view, its flat position in a root of this shape."""
+    steps = tuple((s.program, s.place) for s in chain if s is not None)
+    extras = tuple(tuple(np.asarray(x).item() for x in s.extras) for s in chain if s is not None)
+    return _places(steps, extras, tuple(shape))
+
+
+@functools.lru_cache(maxsize=1024)
+def _places(steps: tuple, extras: tuple, shape: tuple[int, ...]) -> np.ndarray:
+    with jax.ensure_compile_time_eval():
+        value = jnp.arange(int(np.prod(shape))).reshape(shape)
+        for (program, place), more in zip(steps, extras, strict=True):
+            value = program.function(value, *more)
+            value = value if place is None else value[place]
+        return np.asarray(value)
+
+
+def writer(chain: tuple) -> tuple[Program, tuple]:
+    """The program `(root, value, *extras) -> root with the view's elements replaced`, and the extras for it."""
+    steps = tuple(s for s in chain if s is not None)
+    extras = tuple(x for s in steps for x in s.extras)
+    return _write_program(tuple((s.program, len(s.extras), s.place) for s in steps)), extras
+
+
+@functools.lru_cache(maxsize=4096)
+def _write_program(steps: tuple) -> Program:
+    def write(root, value, *extras):
+        positions, at = jnp.arange(root.size).reshape(root.shape), 0
+        for program, count, place in steps:
+            positions = program.function(positions, *extras[at : at + count])
+            positions = positions if place is None else positions[place]
+            at += count
+        flat = root.reshape(-1).at[positions.reshape(-1)]
+        return flat.set(value.astype(root.dtype).reshape(-1), unique_indices=True).reshape(root.shape)
+
+    return Program(write, "copy_slices")

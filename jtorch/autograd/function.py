@@ -1,0 +1,165 @@
+"""User-written differentiable functions: `Function` with `forward` and `backward`, and the context they share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jtorch._capture import state
+from jtorch.autograd import tape
+from jtorch.autograd.grad_mode import enable_grad, no_grad
+from jtorch.ops import _args
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`: saved tensors and any attribute."""
+
+    def __init__(self):
+        self._saved: tuple = ()
+        self._differentiable_out: set[int] = set()
+        self._dirty: tuple = ()
+        self.materialize_grads = True
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep tensors for `backward`, where they are `ctx.saved_tensors`."""
+        self._saved = tensors
+
+    save_for_forward = save_for_backward
+
+    @property
+    def saved_tensors(self) -> tuple:
+        """The tensors kept by `save_for_backward`."""
+        return self._saved
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Say that these outputs never carry gradients."""
+        self._differentiable_out |= {id(t) for t in tensors}
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Say that these inputs were changed in place and are outputs."""
+        self._dirty = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether `backward` gets zeros (True) or None for outputs without a gradient."""
+        self.materialize_grads = value
+
+
+class FunctionNode:
+    """One call of a Function on the tape."""
+
+    def __init__(self, function: type, ctx: FunctionCtx, edges: list, avals: list):
+        self.function = function
+        self.ctx = ctx
+        self.edges = edges
+        self.avals = avals
+        self.sequence = tape.next_number()
+        self.hooks: dict | None = None
+        self.retains: dict | None = None
+        self.freed = False
+
+    def name(self) -> str:
+        """The function's name, as torch says it."""
+        return f"{self.function.__name__}Backward"
+
+    @property
+    def next_functions(self) -> tuple:
+        """The (node, place) pairs that gradients go to."""
+        return tuple(self.edges)
+
+    def pull(self, cotangents: tuple, create_graph: bool) -> list:
+        """Run the user's `backward`."""
+        if self.freed:
+            raise RuntimeError(tape.FREED)
+        gradients = [g if create_graph or g is None else tape.make[0](g) for g in cotangents]
+        with enable_grad() if create_graph else no_grad():
+            found = self.function.backward(self.ctx, *gradients)  # type: ignore[attr-defined]
+        found = found if isinstance(found, tuple | list) else (found,)
+        if len(found) != len(self.edges) and any(g is not None for g in found[len(self.edges) :]) or len(found) < len(self.edges):
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, got {len(found)})"
+            )
+        return [g if create_graph or g is None else g._value() for g in found[: len(self.edges)]]
+
+    def free(self) -> None:
+        """Drop the saved tensors."""
+        self.freed = True
+
+
+class Function:
+    """A differentiable function written by its user.
+
+    Subclass it with static methods `forward(ctx, *args)` (or `forward(*args)` and `setup_context(ctx, inputs, output)`)
+    and `backward(ctx, *grad_outputs)`, which returns one gradient, or None, for each argument of forward. Call it by
+    `apply`.
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs. To be overridden."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> Any:
+        """Keep what `backward` needs, for a `forward` that takes no ctx."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Gradients for the inputs of forward. To be overridden."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+        )
+
+    vjp = backward
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward` unrecorded and put the call on the tape."""
+        edges = [a._edge() if hasattr(a, "_edge") else None for a in args]
+        wanted = state.grad and not state.plain and any(e is not None for e in edges)
+        ctx = FunctionCtx()
+        ctx.needs_input_grad = tuple(e is not None for e in edges)
+        with no_grad():
+            if cls.setup_context is Function.setup_context:
+                out = cls.forward(ctx, *args, **kwargs)
+            else:
+                out = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, out)
+        if not wanted:
+            return out
+        outs = out if isinstance(out, tuple) else (out,)
+        results = _recorded(cls, ctx, edges, outs, args)
+        return results if isinstance(out, tuple) else results[0]
+
+
+def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, args: Sequence) -> tuple:
+    carriers = [
+        x for x in outs
+        if hasattr(x, "_value") and _args.is_inexact(x._value().dtype) and id(x) not in ctx._differentiable_out
+    ]  # fmt: skip
+    node = FunctionNode(function, ctx, edges, [(x._value().shape, x._value().dtype) for x in carriers])
+    results, place = [], 0
+    for x in outs:
+        if not any(x is c for c in carriers):
+            results.append(x)
+            continue
+        if any(x is d for d in ctx._dirty):
+            x._node, x._index = node, place
+            results.append(x)
+        else:
+            results.append(tape.make[0](x._value(), (node, place)))
+        place += 1
+    return tuple(results)
+
+
+def once_differentiable(backward: Any) -> Any:
+    """Mark a `backward` whose gradients cannot be differentiated again: its results are cut from the graph."""
+
+    def cut(ctx, *gradients):
+        with no_grad():
+            found = backward(ctx, *gradients)
+        if not any(g is not None and g.requires_grad for g in gradients):
+            return found
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+    return cut
+
