@@ -6,12 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
-
 from jtorch.ops import _args
 
 
 class _Options:
-    precision, threshold, edgeitems, linewidth, sci_mode = 4, 1000, 3, 80, None
+    precision: int = 4
+    threshold: float = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
 
 
 options = _Options()
@@ -36,17 +39,16 @@ def set_printoptions(
         profile: `default`, `short` or `full`; the other arguments override it.
         sci_mode: scientific notation always or never; None lets the values decide.
     """
-    if profile is not None:
-        options.precision, options.threshold, options.edgeitems, options.linewidth = _PROFILES[profile]  # type: ignore[assignment]
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    names = ("precision", "threshold", "edgeitems", "linewidth")
+    given = dict(zip(names, _PROFILES[profile], strict=True)) if profile is not None else {}
+    given |= {n: v for n, v in zip(names, (precision, threshold, edgeitems, linewidth), strict=True) if v is not None}
     for name, value in given.items():
-        if value is not None:
-            setattr(options, name, value)
+        setattr(options, name, value)
     options.sci_mode = sci_mode
 
 
-class _Formatter:
-    """One width and notation for all the numbers shown."""
+class _Numbers:
+    """One notation and width for all the numbers of one kind that are shown."""
 
     def __init__(self, values: np.ndarray):
         self.is_float = values.dtype.kind == "f"
@@ -56,140 +58,119 @@ class _Formatter:
             self.width = max([1, *(len(str(v)) for v in values.tolist())])
             return
         shown = values[np.isfinite(values) & (values != 0)]
+        self.whole = not shown.size
         if shown.size:
-            self._choose(np.abs(shown).astype(np.float64), shown)
-        if options.sci_mode is not None:
-            self.scientific = options.sci_mode
-        if not np.isfinite(values).all():
-            self.width = max(self.width, *(len(str(v)) for v in values[~np.isfinite(values)].tolist()))
+            self._choose(shown)
+        self.width = max([1, *(len(self._digits(float(v))) for v in shown)])
 
-    def _choose(self, size: np.ndarray, shown: np.ndarray) -> None:
-        low, high = float(size.min()), float(size.max())
+    def _choose(self, shown: np.ndarray) -> None:
+        sizes = np.abs(shown.astype(np.float64))
+        low, high = sizes.min(), sizes.max()
         self.whole = bool((shown == np.ceil(shown)).all())
-        spread = high / low > 1000.0 or high > 1.0e8
-        self.scientific = spread if self.whole else spread or low < 1.0e-4
-        if options.sci_mode is not None:
-            self.scientific = options.sci_mode
-        self.width = max(self.width, *(len(self._digits(float(v))) for v in shown))
+        wide = bool(high / low > 1000.0 or high > 1.0e8 or (not self.whole and low < 1.0e-4))
+        self.scientific = wide if options.sci_mode is None else options.sci_mode
 
     def _digits(self, value: float) -> str:
         if self.scientific:
             return f"{value:.{options.precision}e}"
-        if self.whole:
-            return f"{value:.0f}."
-        return f"{value:.{options.precision}f}"
+        return f"{value:.0f}." if self.whole else f"{value:.{options.precision}f}"
 
     def text(self, value: Any) -> str:
         """One number, padded to the common width."""
         if not self.is_float:
-            return f"{value}".rjust(self.width)
-        if self.scientific or not self.whole or math.isfinite(value):
-            text = self._digits(value) if math.isfinite(value) else f"{value:.0f}"
+            return str(value).rjust(self.width)
+        return (self._digits(value) if math.isfinite(value) else str(value)).rjust(self.width)
+
+
+class _Complex:
+    """Complex numbers, as two columns."""
+
+    def __init__(self, values: np.ndarray):
+        self.real, self.imaginary = _Numbers(values.real), _Numbers(values.imag)
+        self.width = self.real.width + self.imaginary.width + 2
+
+    def text(self, value: complex) -> str:
+        """One number."""
+        tail = self.imaginary.text(value.imag).lstrip()
+        return self.real.text(value.real) + (tail if tail.startswith("-") else "+" + tail) + "j"
+
+
+class _Layout:
+    """The rows and columns of one array."""
+
+    def __init__(self, array: np.ndarray):
+        self.short = array.size > options.threshold
+        shown = (_ends(array) if self.short else array).reshape(-1)
+        self.numbers = _Complex(shown) if array.dtype.kind == "c" else _Numbers(shown)
+
+    def text(self, array: np.ndarray, indent: int) -> str:
+        """Nested brackets, the lines after the first indented."""
+        if array.ndim == 0:
+            return self.numbers.text(array.item())
+        if array.ndim == 1:
+            return self._row(array.tolist(), indent)
+        edge = options.edgeitems
+        if self.short and array.shape[0] > 2 * edge:
+            parts = [*(self.text(a, indent + 1) for a in array[:edge]), "..."]
+            parts += [self.text(a, indent + 1) for a in array[-edge:]]
         else:
-            text = f"{value:.0f}"
-        return text.rjust(self.width)
+            parts = [self.text(a, indent + 1) for a in array]
+        return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
+
+    def _row(self, row: list, indent: int) -> str:
+        per_line = max(1, (options.linewidth - indent) // (self.numbers.width + 2))
+        edge = options.edgeitems
+        if self.short and len(row) > 2 * edge:
+            texts = [*map(self.numbers.text, row[:edge]), " ...", *map(self.numbers.text, row[-edge:])]
+        else:
+            texts = [*map(self.numbers.text, row)]
+        lines = [", ".join(texts[i : i + per_line]) for i in range(0, len(texts), per_line)]
+        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-def _row(row: np.ndarray, indent: int, write) -> str:
-    width = write.width if hasattr(write, "width") else write[0].width + write[1].width + 2
-    per_line = max(1, (options.linewidth - indent) // (width + 2))
-    edge = options.edgeitems
-    if row.size > 2 * edge and write_summary[0]:
-        texts = [_number(x, write) for x in row[:edge]] + [" ..."] + [_number(x, write) for x in row[row.size - edge :]]
-    else:
-        texts = [_number(x, write) for x in row]
-    lines = [texts[i : i + per_line] for i in range(0, len(texts), per_line)]
-    return "[" + (",\n" + " " * (indent + 1)).join(", ".join(line) for line in lines) + "]"
-
-
-write_summary = [False]
-
-
-def _number(value: Any, write: Any) -> str:
-    if isinstance(write, _Formatter):
-        return write.text(value)
-    real, imaginary = write
-    tail = imaginary.text(value.imag).lstrip()
-    return real.text(value.real) + (tail if tail.startswith("-") else "+" + tail) + "j"
-
-
-def _nested(array: np.ndarray, indent: int, write: Any) -> str:
-    if array.ndim == 0:
-        return _number(array.item() if array.dtype.kind != "c" else complex(array), write)
-    if array.ndim == 1:
-        return _row(array, indent, write)
-    edge = options.edgeitems
-    if write_summary[0] and array.shape[0] > 2 * edge:
-        parts = [_nested(a, indent + 1, write) for a in array[:edge]]
-        parts += ["..."] + [_nested(a, indent + 1, write) for a in array[-edge:]]
-    else:
-        parts = [_nested(a, indent + 1, write) for a in array]
-    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
-
-
-def _edges(array: np.ndarray) -> np.ndarray:
+def _ends(array: np.ndarray) -> np.ndarray:
     """Only the elements that a summary shows."""
-    for axis in range(array.ndim):
-        n, edge = array.shape[axis], options.edgeitems
+    edge = options.edgeitems
+    for axis, n in enumerate(array.shape):
         if n > 2 * edge:
             array = np.take(array, [*range(edge), *range(n - edge, n)], axis)
     return array
 
 
-def _formatter(array: np.ndarray) -> Any:
-    shown = (_edges(array) if write_summary[0] else array).reshape(-1)
-    if array.dtype.kind == "c":
-        return _Formatter(shown.real), _Formatter(shown.imag)
-    return _Formatter(shown)
-
-
-def array_text(array: np.ndarray, indent: int) -> str:
-    """The values as torch prints them, the lines after the first indented."""
-    if array.dtype.kind == "V" or array.dtype.name.startswith(("bfloat16", "float8")):
-        array = array.astype(np.float32)
-    write_summary[0] = array.size > options.threshold
-    return _nested(array, indent, _formatter(array))
-
-
 def tensor_text(tensor: Any) -> str:
     """The repr of a tensor: values, and whatever of size, dtype, device and graph does not go without saying."""
-    prefix = "tensor("
     array, tail = tensor.detach()._value(), []
     if isinstance(array, jax.core.Tracer):
         return f"tensor(<traced>, size={tuple(array.shape)}, dtype={tensor.dtype})"
-    values = np.asarray(array)
+    prefix = "tensor("
     if tensor.device.type != "cpu":
         tail.append(f"device='{tensor.device}'")
-    usual = (_args.default_float(), _args.long_dtype(), np.bool_, np.dtype(np.complex64))
+    values = np.asarray(array)
+    usual = [_args.default_float(), _args.long_dtype(), np.bool_, np.complex64]
     if values.size == 0:
-        text = "[]"
+        text, usual = "[]", usual[:1]
         if values.ndim != 1:
             tail.append(f"size={tuple(values.shape)}")
-        if values.dtype != _args.default_float():
-            tail.append(f"dtype={tensor.dtype}")
     else:
-        text = array_text(values, len(prefix))
-        if values.dtype not in usual:
-            tail.append(f"dtype={tensor.dtype}")
+        wide = values.astype(np.float32) if values.dtype.kind not in "fiubc" else values
+        text = _Layout(wide).text(wide, len(prefix))
+    if values.dtype not in usual:
+        tail.append(f"dtype={tensor.dtype}")
     if tensor.grad_fn is not None:
         tail.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         tail.append("requires_grad=True")
-    return _with_tail(prefix + text, tail) + ")"
+    return _with_tail(prefix + text, tail, len(prefix)) + ")"
 
 
-def _with_tail(text: str, tail: list[str]) -> str:
+def _with_tail(text: str, tail: list[str], indent: int) -> str:
     """The values followed by the rest, on a new line where the last one is full."""
-    length = len(text) - text.rfind("\n") - 1 + 1
+    length = len(text) - text.rfind("\n")
     for part in tail:
         if length + len(part) + 2 > options.linewidth:
-            text += ",\n" + " " * len("tensor(") + part
-            length = len("tensor(") + len(part)
+            text += ",\n" + " " * indent + part
+            length = indent + len(part)
         else:
             text += ", " + part
             length += len(part) + 2
     return text
-
-
-
-

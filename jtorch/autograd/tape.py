@@ -5,6 +5,7 @@ of the value among the node's outputs); the tensors that gradients end in have a
 class Tensor but by the attributes it uses; Tensor puts its constructor into `make`.
 """
 
+import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -207,6 +208,12 @@ class _Walk:
         return gradient if self.create_graph else make[0](gradient)
 
 
+@functools.lru_cache(maxsize=256)
+def _ones(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    with jax.ensure_compile_time_eval():
+        return jnp.ones(shape, dtype)
+
+
 def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> None:
     for output, gradient in zip(outputs, gradients, strict=True):
         edge = output._edge()
@@ -215,7 +222,8 @@ def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> No
         if gradient is None:
             if output.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            gradient = jnp.ones(output.shape, output._value().dtype)
+            array = output._value()
+            gradient = _ones(tuple(array.shape), array.dtype)
             gradient = make[0](gradient) if walk.create_graph else gradient
         else:
             if tuple(gradient.shape) != tuple(output.shape):
@@ -223,7 +231,9 @@ def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> No
                     f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of "
                     f"{output.shape}."
                 )
-            gradient = gradient if walk.create_graph else gradient._value().astype(output._value().dtype)
+            if not walk.create_graph:
+                gradient, dtype = gradient._value(), output._value().dtype
+                gradient = gradient if gradient.dtype == dtype else gradient.astype(dtype)
         walk.deliver(edge, gradient)
 
 

@@ -152,8 +152,9 @@ def normal(
     mean, std = jnp.asarray(mean), jnp.asarray(std)
     if size is None:
         size = jnp.broadcast_shapes(mean.shape, std.shape)
-        dtype = dtype or _args.result_type(*([mean, std] if mean.ndim or not std.ndim else [std, mean]))
-        require_float("normal", *(x for x in (mean, std) if not x.aval.weak_type))
+        given = [x for x in (mean, std) if not x.aval.weak_type]
+        require_float("normal", *given)
+        dtype = dtype or (given[0].dtype if given else None)
     dtype = _float_dtype("normal", dtype)
     return jax.random.normal(key, tuple(size), dtype) * std.astype(dtype) + mean.astype(dtype)
 

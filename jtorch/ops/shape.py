@@ -22,6 +22,11 @@ def sizes_of(values: tuple, named: Sequence[int] | None = None) -> tuple[int, ..
     return tuple(operator.index(x) for x in (_args.starred(values) if named is None else named))
 
 
+def dtype_of(value: Any) -> np.dtype:
+    """The NumPy dtype of an array or a tensor."""
+    return np.dtype(getattr(value.dtype, "dtype", value.dtype))
+
+
 def _resolved(shape: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
     """`shape` with its -1 worked out, so that it holds `count` elements."""
     unknown = [i for i, n in enumerate(shape) if n == -1]
@@ -103,7 +108,7 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
         (dtype,) = sizes
     if dtype is None:
         return reshape(input, *sizes, shape=size)
-    same = _args.to_dtype(dtype) == _args.to_dtype(input.dtype)
+    same = _args.to_dtype(dtype) == dtype_of(input)
     return reshape(input, tuple(input.shape)) if same else view_dtype(input, dtype)
 
 
@@ -228,7 +233,7 @@ def adjoint(input: Any) -> Any:
     Differs: a copy where the input is complex.
     """
     _args.check(input.ndim >= 2, f"adjoint(): expected at least 2 dimensions, got {input.ndim}", RuntimeError)
-    if _args.is_complex(_args.to_dtype(input.dtype)):
+    if _args.is_complex(dtype_of(input)):
         return conjugate_transpose(input)
     return transpose(input, -2, -1)
 
@@ -428,6 +433,11 @@ def select(input: Array, dim: int, index: Scalar) -> Array:
 def _check_narrow(input: Array, dim: int, start: Scalar, length: int) -> None:
     _args.check(input.ndim, "narrow(): expected dimensions, got a 0-d array", RuntimeError)
     at = _args.dim(dim, input.ndim, "narrow")
+    _args.check(
+        np.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer),
+        f"narrow(): expected start to be an integer or a 0-d integer array, got {start}",
+        RuntimeError,
+    )
     size, first = input.shape[at], operator.index(start)
     _args.check(
         -size <= first <= size, f"narrow(): expected start in the range [{-size}, {size}], got {first}", IndexError

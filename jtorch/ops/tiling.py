@@ -9,7 +9,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops.shape import sizes_of
+from jtorch.ops.shape import dtype_of, sizes_of
 
 
 def _tiled(input: Array, counts: tuple[int, ...], name: str) -> Array:
@@ -118,9 +118,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     if isinstance(repeats, int | np.integer):
         return repeat_each(input, int(repeats), dim)
     repeats = np.asarray(repeats) if isinstance(repeats, tuple | list) else repeats
-    _args.check(
-        _args.is_integral(_args.to_dtype(repeats.dtype)), "repeat_interleave(): expected integer repeats", RuntimeError
-    )
+    _args.check(_args.is_integral(dtype_of(repeats)), "repeat_interleave(): expected integer repeats", RuntimeError)
     if output_size is None:
         length = int(np.prod(input.shape)) if dim is None else input.shape[dim] if input.ndim else 1
         output_size = _total(repeats, length)
@@ -173,8 +171,8 @@ def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | 
         return jnp.roll(input, steps[0])
     axes = (dims,) if isinstance(dims, int) else dims
     _args.check(len(axes) == len(steps), f"roll(): expected a shift for each of dims {axes}, got {steps}", RuntimeError)
-    axes = tuple(_args.dim(d, input.ndim, "roll") for d in axes)
-    return jnp.roll(input, steps, axes) if input.ndim else input
+    _args.check(input.ndim, f"roll(): expected dimensions for dims {axes}, got a 0-d array", IndexError)
+    return jnp.roll(input, steps, tuple(_args.dim(d, input.ndim, "roll") for d in axes))
 
 
 @op

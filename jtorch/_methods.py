@@ -1,0 +1,270 @@
+"""Methods, in-place twins and operators of Tensor, attached from the op records; and the methods that no op gives.
+
+Imported after every ops file, for its effect. `python -m jtorch._methods` writes the type stubs of Tensor's methods, and
+with `--check` fails if they are stale.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch import _creation, _filling, _types
+from jtorch._capture import state
+from jtorch._tensor import Tensor, assign_checked, from_array
+from jtorch.ops import _args, indexing
+from jtorch.ops._op import registry
+
+# in-place twins
+
+
+def _twin(op: Any) -> Callable:
+    """`name_` for the op `name`: the result is put into the tensor."""
+
+    def inplace(self, *args, **kwargs):
+        self._check_inplace()
+        result = op(self, *args, **kwargs)
+        if state.plain:
+            result = from_array(result)
+        if op.view:
+            return _reshaped(self, result)
+        return assign_checked(self, result._value(), result._edge(), op.name)
+
+    inplace.__name__ = op.name + "_"
+    inplace.__qualname__ = f"Tensor.{op.name}_"
+    inplace.__doc__ = f"In place: {_first_line(op)}"
+    inplace.__signature__ = op.__signature__  # type: ignore[attr-defined]
+    return inplace
+
+
+def _reshaped(tensor: Tensor, result: Tensor) -> Tensor:
+    """Give a tensor another shape in place, as `squeeze_` does. Views of it from before keep what they saw."""
+    edge = result._edge()
+    tensor._base, tensor._chain, tensor._seen = None, (), None
+    tensor._raw_value = result._value()
+    tensor._version += 1
+    tensor._node, tensor._index = edge or (None, 0)
+    return tensor
+
+
+def _first_line(op: Any) -> str:
+    return (op.__doc__ or "").strip().partition("\n")[0]
+
+
+# operators
+
+_BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+}  # fmt: skip
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_OPERANDS = (Tensor, jax.Array, np.ndarray, np.generic, int, float, complex)
+
+
+def _binary(op: Any) -> Callable:
+    def forward(self, other):
+        return op(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return forward
+
+
+def _reflected(op: Any) -> Callable:
+    def backward(self, other):
+        return op(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return backward
+
+
+def _attach_operators() -> None:
+    for symbol, name in _BINARY.items():
+        op = registry[name]
+        setattr(Tensor, f"__{symbol}__", _binary(op))
+        setattr(Tensor, f"__r{symbol}__", _reflected(op))
+        twin = getattr(Tensor, name + "_", None)
+        if twin is not None:
+            setattr(Tensor, f"__i{symbol}__", twin)
+    for name in _COMPARISONS:
+        setattr(Tensor, f"__{name}__", _binary(registry[name]))
+    for symbol, name in (("neg", "neg"), ("pos", "positive"), ("abs", "abs"), ("invert", "bitwise_not")):
+        setattr(Tensor, f"__{symbol}__", registry[name])
+
+
+def _attach_methods() -> None:
+    for name, op in registry.items():
+        if op.method and not hasattr(Tensor, name):
+            setattr(Tensor, name, op)
+        if op.inplace and not hasattr(Tensor, name + "_"):
+            twin = _twin(op)
+            setattr(Tensor, name + "_", twin)
+
+
+# reading and writing by an index
+
+
+def _plain_index(index: Any) -> Any:
+    """The index with arrays in place of tensors."""
+    if isinstance(index, Tensor):
+        return index._value()
+    if isinstance(index, tuple):
+        return tuple(_plain_index(x) for x in index)
+    if isinstance(index, list) and any(isinstance(x, Tensor) for x in index):
+        return [x._value() if isinstance(x, Tensor) and x.ndim else _plain_number(x) for x in index]
+    return index
+
+
+def _plain_number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _getitem(self, index):
+    spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self))
+    return indexing.slice_view(self, arrays, spec) if spec.is_view else indexing.gather_index(self, arrays, spec)
+
+
+def _setitem(self, index, value):
+    self._check_inplace()
+    spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
+    if not isinstance(value, Tensor | jax.Array | int | float | complex):
+        value = _creation.as_tensor(value)
+    result = indexing.setitem(self, value, arrays, spec)
+    result = from_array(result) if state.plain else result
+    self._assign(result._value(), result._edge())
+
+
+def _is_traced(tensor: Tensor) -> bool:
+    return isinstance(tensor._value(), jax.core.Tracer)
+
+
+# what a tensor can tell of itself
+
+_PREDICATES = {
+    "is_floating_point": lambda self: _args.is_float(self._value().dtype),
+    "is_complex": lambda self: _args.is_complex(self._value().dtype),
+    "is_signed": lambda self: self.dtype.is_signed,
+    "is_inference": lambda self: self._inference,
+    "is_set_to": lambda self, tensor: self is tensor,
+}
+_CONSTANTS = {"is_sparse": False, "is_quantized": False, "is_meta": False, "is_nested": False, "is_mps": False,
+              "is_xpu": False, "is_mkldnn": False, "is_sparse_csr": False, "names": None, "name": None, "volatile": False}  # fmt: skip
+
+
+def _matrix_transpose(self):
+    """The tensor with its last two dimensions exchanged."""
+    if self.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
+    return self.transpose(-2, -1)
+
+
+def _all_transposed(self):
+    """The tensor with its dimensions in reverse order."""
+    return self.permute(*range(self.ndim - 1, -1, -1))
+
+
+def _new(maker: Callable) -> Callable:
+    """`new_zeros` and its kin: sizes given, dtype and device those of this tensor."""
+
+    def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **kwargs):
+        where = self.device if device is None else device
+        return maker(*size, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad, **kwargs)
+
+    new.__name__ = "new_" + maker.__name__
+    new.__doc__ = f"A tensor as by `{maker.__name__}`, with this tensor's dtype and device."
+    return new
+
+
+def _new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+    """A copy of `data` as a tensor of this one's dtype and device."""
+    where = self.device if device is None else device
+    return _creation.tensor(data, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad)
+
+
+def _apply_(self, callable):
+    """Replace each element by `callable(element)`. Slow: for tests and one-off work."""
+    values = np.asarray(self._concrete("apply_"))
+    self._rebind(jnp.asarray(np.vectorize(callable, otypes=[values.dtype])(values)))
+    return self
+
+
+def _as_subclass(self, cls):
+    """The same memory as a tensor of another class."""
+    made = self.detach() if not self.requires_grad else self.view(self.shape)
+    made.__class__ = cls
+    return made
+
+
+def _requires_storage(self, *args, **kwargs):
+    """Not available: a JAX array has no storage that could be shared.
+
+    Raises: NotImplementedError.
+    """
+    raise NotImplementedError("storage(): expected a strided memory block, got a JAX array, which has none; use data_ptr() or numpy()")
+
+
+def _data_ptr(self):
+    """The address of the root's memory."""
+    root = self if self._base is None else self._base
+    return root._concrete("data_ptr").unsafe_buffer_pointer() + self.storage_offset() * self.itemsize
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether it is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the elements are real floats."""
+    return input.dtype.is_floating_point
+
+
+def is_complex(input: Tensor) -> bool:
+    """Whether the elements are complex."""
+    return input.dtype.is_complex
+
+
+def result_type(tensor1: Any, tensor2: Any) -> _types.dtype:
+    """The dtype that arithmetic on the two gives."""
+    first, second = (x._value() if isinstance(x, Tensor) else x for x in (tensor1, tensor2))
+    return _types.of_array(_args.result_type(first, second))
+
+
+def promote_types(type1: Any, type2: Any) -> _types.dtype:
+    """The smallest dtype that both can be converted to."""
+    return _types.of_array(_args.promote_types(type1, type2))
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """Whether a result of the first dtype may be written into a tensor of the second."""
+    return _args.can_cast(from_, to)
+
+
+_WRITTEN = {
+    "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
+    "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
+    "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
+    "mT": property(_matrix_transpose), "T": property(_all_transposed), "H": property(lambda self: _matrix_transpose(self).conj()),
+    "mH": property(lambda self: _matrix_transpose(self).conj()),
+    "is_cuda": property(lambda self: self.device.type == "cuda"), "is_cpu": property(lambda self: self.device.type == "cpu"),
+}  # fmt: skip
+
+
+def attach() -> None:
+    """Give Tensor its methods."""
+    for name, value in _WRITTEN.items():
+        setattr(Tensor, name, value)
+    for name in ("zeros", "ones", "empty", "full"):
+        setattr(Tensor, "new_" + name, _new(getattr(_creation, name)))
+    for name in _filling.__all__:
+        setattr(Tensor, name, getattr(_filling, name))
+    _attach_methods()
+    _attach_operators()
+
+
+attach()

@@ -1,0 +1,165 @@
+"""Parameter and Buffer: tensors that a module owns, and at the same time the Variables that Flax NNX sees.
+
+Their array is the Variable's value, so NNX reads and replaces it without knowing of tensors; everything else that a
+torch program does with them is Tensor's. What modules do with them is in `module`.
+"""
+
+import copy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jtorch._capture import state
+from jtorch._tensor import Tensor, from_array
+from jtorch.ops import _args
+
+
+class _Owned(Tensor):
+    """A tensor whose array is the value of an NNX Variable. Tensor's ways of hashing, comparing and setting come first."""
+
+    _wants_grad = False
+    __slots__ = ()
+
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+    def __getattr__(self, name: str) -> Any:
+        metadata = {} if name == "_var_metadata" else self._var_metadata
+        if name in metadata:
+            return metadata[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def __jax_array__(self) -> Any:
+        raise AttributeError("a tensor is no array to JAX: with it `array + tensor` would lose the gradient")
+
+    @property
+    def _requires_grad(self) -> bool:
+        return self._var_metadata.get("requires_grad", self._wants_grad)
+
+    @_requires_grad.setter
+    def _requires_grad(self, value: bool) -> None:
+        self._var_metadata["requires_grad"] = value
+
+    def update_from_state(self, variable_state: Any) -> None:
+        """Take the value and metadata of another Variable, as NNX does when a state comes back."""
+        self._node = None
+        super().update_from_state(variable_state)  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        made = type(self)._new(jnp.array(self._value(), copy=True), copy.deepcopy(self._var_metadata, memo))
+        memo[id(self)] = made
+        return made
+
+    def __reduce_ex__(self, protocol: Any):
+        return _unpickle, (type(self), np.asarray(self.detach()._concrete("pickle")), dict(self._var_metadata))
+
+
+def _unpickle(kind: type, array: np.ndarray, metadata: dict) -> Any:
+    return kind._new(jnp.asarray(array), metadata)  # type: ignore[attr-defined]
+
+
+def _array(data: Any, name: str) -> Any:
+    if isinstance(data, Tensor):
+        return data._value()
+    if data is None:
+        return jnp.zeros(0, _args.default_float())
+    _args.check(
+        isinstance(data, jax.Array | np.ndarray), f"{name}(): expected a Tensor or an array, got {type(data).__name__}", TypeError
+    )
+    return jnp.asarray(data)
+
+
+def _share(data: Any, owner: Tensor) -> None:
+    """Make `data` a view of the owner that took its array, so that both see later writes, as in torch.
+
+    A tensor that is itself a view or has a graph keeps its array: the two are apart from then on.
+    """
+    if type(data) is Tensor and data._base is None and data._node is None and not data._requires_grad:
+        data._as_view(owner, None)
+
+
+class Parameter(_Owned, nnx.Param):
+    """A tensor that a module registers as a parameter when it is assigned as an attribute.
+
+    To NNX it is an `nnx.Param`. `requires_grad` is part of its metadata.
+
+    Args:
+        data: a tensor, a JAX array or a NumPy array; None makes an empty parameter.
+
+    Raises:
+        RuntimeError: gradients are asked for and the dtype is neither float nor complex.
+
+    Differs: shares memory with `data` unless that is a view or was computed with gradients; then it has a copy.
+    """
+
+    _wants_grad = True
+
+    def __init__(self, data: Any = None, requires_grad: bool = True):
+        array = _array(data, "Parameter")
+        if requires_grad and not _args.is_inexact(array.dtype):
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        nnx.Variable.__init__(self, array, hijax=False, ref=False, requires_grad=bool(requires_grad))
+        _share(data, self)
+
+    def __repr__(self, **options: Any):
+        return "Parameter containing:\n" + super().__repr__(**options)
+
+    __str__ = __repr__
+
+
+class Buffer(_Owned, nnx.BatchStat):
+    """A tensor that a module registers as a buffer when it is assigned as an attribute.
+
+    To NNX it is an `nnx.BatchStat`. Modules turn every tensor that becomes a buffer into one of these.
+
+    Args:
+        data: a tensor, a JAX array or a NumPy array; None makes an empty buffer.
+        persistent: whether it belongs to the module's `state_dict`.
+
+    Differs: torch registers the tensor itself; here it is a new object that shares memory with `data` unless that is a
+    view or was computed with gradients.
+    """
+
+    persistent = True
+
+    def __init__(self, data: Any = None, *, persistent: bool = True):
+        nnx.Variable.__init__(self, _array(data, "Buffer"), hijax=False, ref=False, requires_grad=False)
+        if not persistent:
+            self.persistent = False
+        if isinstance(data, Tensor):
+            self._take_graph(data)
+        _share(data, self)
+
+    def _take_graph(self, data: Tensor) -> None:
+        """Stand at the place of `data` on the tape."""
+        if data._edge() is not None and data._node is not None:
+            self._node, self._index = data._node, data._index
+        elif data.requires_grad:
+            self._requires_grad = True
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def as_buffer(tensor: Any) -> Any:
+    """The tensor as a module keeps it among its buffers."""
+    return tensor if isinstance(tensor, nnx.Variable) or not isinstance(tensor, Tensor) else Buffer(tensor)
+
+
+def detached(tensor: Any) -> Tensor:
+    """What `state_dict` hands out: a view that sees later updates of the tensor but has no graph."""
+    view = tensor.detach()
+    if state.session is None:
+        return view
+    return from_array(view._value())
+
+
+def unchanged(tensor: Tensor, array: Any) -> bool:
+    """Whether a new array is the one that the tensor has."""
+    return tensor._value() is array

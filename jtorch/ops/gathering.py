@@ -1,0 +1,164 @@
+"""Reading by an index array: gather, index_select, take, take_along_dim. Writing by one is `scattering`.
+
+Compiled code cannot raise: there an index out of range reads NaN (or the extreme integer), never a neighbour.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch.ops import _args
+from jtorch.ops._op import Array, op
+
+
+def require_index(name: str, index: Array) -> None:
+    """Raise unless the dtype is one that torch indexes with.
+
+    Raises: RuntimeError for other dtypes than int64 and int32.
+    """
+    fits = index.dtype in (np.int64, np.int32)
+    _args.check(fits, f"{name}(): expected an index of dtype int64 or int32, got {index.dtype}", RuntimeError)
+
+
+def check_range(
+    name: str, index: Any, size: int, dim: int, error: type[Exception] = IndexError, wraps: bool = False
+) -> None:
+    """Raise unless every index is below `size`, and not negative unless it `wraps`; for known values only."""
+    values = np.asarray(index)
+    if values.size:
+        low, high = int(values.min()), int(values.max())
+        bad = high if high >= size else low
+        _args.check(
+            high < size and low >= (-size if wraps else 0),
+            f"{name}(): index {bad} is out of bounds for dimension {dim} with size {size}",
+            error,
+        )
+
+
+def place_dtype(count: int) -> np.dtype:
+    """The dtype for positions in so many elements.
+
+    Raises: RuntimeError where int32 is too narrow and x64 is off.
+    """
+    wide = count >= 2**31
+    _args.check(
+        not wide or _args.long_dtype() == np.int64,
+        f"index: expected fewer than 2**31 elements, got {count}; turn on jax_enable_x64 for more",
+        RuntimeError,
+    )
+    return np.dtype(np.int64 if wide else np.int32)
+
+
+def flat_places(index: Array, shape: tuple[int, ...], dim: int) -> Array:
+    """Where in the flattened array of this shape the elements lie that `index` names along `dim`.
+
+    Indices out of range are sent past the end, where JAX reads NaN and writes nothing.
+    """
+    count = math.prod(shape)
+    dtype = place_dtype(count)
+    places = jnp.zeros(index.shape, dtype)
+    for axis in range(len(shape)):
+        step = math.prod(shape[axis + 1 :])
+        along = index.astype(dtype) if axis == dim else jax.lax.broadcasted_iota(dtype, index.shape, axis)
+        places = places + along * step
+    return jnp.where((index >= 0) & (index < shape[dim]), places, count)
+
+
+def lined_up(name: str, input: Array, dim: int, index: Array) -> tuple[int, tuple[int, ...], Array]:
+    """The dimension, the input's shape and the index, scalars given one dimension; the index checked as torch does."""
+    at = _args.dim(dim, input.ndim, name)
+    shape, index = input.shape or (1,), jnp.atleast_1d(index)
+    if index.size:
+        require_index(name, index)
+        _args.check(
+            index.ndim == len(shape),
+            f"{name}(): expected an index with as many dimensions as the input, {len(shape)}, got {index.shape}",
+            RuntimeError,
+        )
+        inside = all(n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=True)) if i != at)
+        _args.check(
+            inside,
+            f"{name}(): expected an index no larger than the input {shape} apart from dimension {at}, got {index.shape}",
+            RuntimeError,
+        )
+    return at, shape, index
+
+
+def _check_gather(input: Array, dim: int, index: Array, sparse_grad: bool) -> None:
+    at = _args.dim(dim, input.ndim, "gather")
+    check_range("gather", index, input.shape[at] if input.ndim else 1, at, RuntimeError)
+
+
+@op(validate=_check_gather)
+def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
+    """The elements that the index names along one dimension: out[i][j] = input[index[i][j]][j] for dim 0.
+
+    Shape: (*), (I*) -> (I*), I no larger than the input in other dimensions than `dim`
+    Raises: RuntimeError for an index out of range, of another dtype than int64 or int32, or too large.
+    """
+    at, shape, lined = lined_up("gather", input, dim, index)
+    if not lined.size:
+        return jnp.zeros(index.shape, input.dtype)
+    out = input.reshape(-1).at[flat_places(lined, shape, at)].get(mode="fill")
+    return out.reshape(index.shape)
+
+
+def _check_index_select(input: Array, dim: int, index: Array) -> None:
+    at = _args.dim(dim, input.ndim, "index_select")
+    check_range("index_select", index, input.shape[at] if input.ndim else 1, at)
+
+
+@op(validate=_check_index_select)
+def index_select(input: Array, dim: int, index: Array) -> Array:
+    """The slices of a dimension that a vector of indices names.
+
+    Shape: (A*, L, B*), (I) -> (A*, I, B*)
+    Raises: IndexError for an index out of range or with more than one dimension; RuntimeError for its dtype.
+    """
+    _args.check(index.ndim <= 1, f"index_select(): expected a vector as index, got {index.shape}", IndexError)
+    require_index("index_select", index)
+    at = _args.dim(dim, input.ndim, "index_select")
+    lined = jnp.atleast_1d(input)
+    out = lined.at[(slice(None),) * at + (jnp.atleast_1d(index),)].get(mode="fill", wrap_negative_indices=False)
+    return out.reshape(()) if not input.ndim else out
+
+
+def _check_take(input: Array, index: Array) -> None:
+    check_range("take", index, input.size, 0, wraps=True)
+
+
+@op(validate=_check_take)
+def take(input: Array, index: Array) -> Array:
+    """The elements at places in the flattened input; negative places count from the end.
+
+    Shape: (*), (I*) -> (I*)
+    Raises: IndexError for a place out of range.
+    """
+    place_dtype(input.size)
+    _args.check(
+        index.dtype in (_args.long_dtype(), np.int64), f"take(): expected an int64 index, got {index.dtype}", RuntimeError
+    )
+    return input.reshape(-1).at[index].get(mode="fill")
+
+
+@op
+def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Array:
+    """The elements that the indices name along a dimension, the other dimensions broadcast; None: of the flattened input.
+
+    Shape: (A*, L, B*), (A*, I, B*) -> (A*, I, B*)
+    Raises: RuntimeError where the dtype is not int64 or the dimensions differ in number.
+    """
+    require_index("take_along_dim", indices)
+    if dim is None:
+        return take_along_dim.body(input.reshape(-1), indices.reshape(-1), 0)
+    same = input.ndim == indices.ndim
+    _args.check(same, f"take_along_dim(): expected indices of {input.ndim} dimensions, got {indices.ndim}", RuntimeError)
+    at = _args.dim(dim, input.ndim, "take_along_dim")
+    lead = [max(m, n) if min(m, n) else 0 for m, n in zip(input.shape, indices.shape, strict=True)]
+    shape = [n if i != at else input.shape[at] for i, n in enumerate(lead)]
+    wanted = [n if i != at else indices.shape[at] for i, n in enumerate(lead)]
+    places = jnp.broadcast_to(indices % input.shape[at], wanted)  # torch takes any index modulo the size
+    return gather.body(jnp.broadcast_to(input, shape), at, places)

@@ -1,0 +1,89 @@
+"""Smooth functions of one array: exponentials, logarithms, roots, trigonometry, error and gamma functions, sigmoid.
+
+Each is a row, and a longer body stands above its row. Functions of two operands are in `arithmetic` and `powers`; steps,
+signs and limits in `rounding`; the other activations in `activation`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch.ops._elementwise import elementwise
+from jtorch.ops._op import Array, Op, op
+
+
+def _row(
+    name: str,
+    function: Callable,
+    summary: str,
+    alias: str | tuple = (),
+    kinds: str = "bifc",
+    error: type[Exception] = NotImplementedError,
+) -> Op:
+    """The op of that name: `function` on floats (and complex numbers), integers being made floats first."""
+
+    def body(input: Array) -> Array:
+        return function(input)
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = f"{summary}\n\n    Shape: (*) -> (*)\n    "
+    return op(inplace=True, alias=alias)(elementwise(kinds, to_float=True, error=error)(body))
+
+
+# exponentials, logarithms, roots
+
+exp = _row("exp", jnp.exp, "e to the power of each element.")
+exp2 = _row("exp2", jnp.exp2, "2 to the power of each element.")
+expm1 = _row("expm1", jnp.expm1, "`exp(input) - 1`, exact for small elements.")
+log = _row("log", jnp.log, "The natural logarithm.")
+log2 = _row("log2", jnp.log2, "The logarithm to base 2.")
+log10 = _row("log10", jnp.log10, "The logarithm to base 10.")
+log1p = _row("log1p", jnp.log1p, "`log(1 + input)`, exact for small elements.")
+sqrt = _row("sqrt", jnp.sqrt, "The square root.")
+rsqrt = _row("rsqrt", jax.lax.rsqrt, "1 divided by the square root.")
+reciprocal = _row("reciprocal", jnp.reciprocal, "1 divided by each element.")
+
+# trigonometry
+
+sin = _row("sin", jnp.sin, "The sine.")
+cos = _row("cos", jnp.cos, "The cosine.")
+tan = _row("tan", jnp.tan, "The tangent.")
+asin = _row("asin", jnp.arcsin, "The inverse sine.", "arcsin")
+acos = _row("acos", jnp.arccos, "The inverse cosine.", "arccos")
+atan = _row("atan", jnp.arctan, "The inverse tangent.", "arctan")
+sinh = _row("sinh", jnp.sinh, "The hyperbolic sine.")
+cosh = _row("cosh", jnp.cosh, "The hyperbolic cosine.")
+tanh = _row("tanh", jnp.tanh, "The hyperbolic tangent.")
+asinh = _row("asinh", jnp.arcsinh, "The inverse hyperbolic sine.", "arcsinh")
+acosh = _row("acosh", jnp.arccosh, "The inverse hyperbolic cosine.", "arccosh")
+atanh = _row("atanh", jnp.arctanh, "The inverse hyperbolic tangent.", "arctanh")
+sinc = _row("sinc", jnp.sinc, "`sin(pi * input) / (pi * input)`, and 1 at 0.")
+deg2rad = _row("deg2rad", lambda x: x * (np.pi / 180), "Degrees as radians.", kinds="bif", error=RuntimeError)
+rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", kinds="bif", error=RuntimeError)
+
+# error and gamma functions
+
+erf = _row("erf", jax.lax.erf, "The error function.", kinds="bif")
+erfc = _row("erfc", jax.lax.erfc, "`1 - erf(input)`, exact for large elements.", kinds="bif")
+erfinv = _row("erfinv", jax.lax.erf_inv, "The inverse of the error function.", kinds="bif")
+lgamma = _row("lgamma", jax.lax.lgamma, "The logarithm of the absolute value of the gamma function.", kinds="bif")
+digamma = _row("digamma", jax.lax.digamma, "The derivative of lgamma.", kinds="bif")
+
+# the logistic function
+
+sigmoid = _row("sigmoid", jax.nn.sigmoid, "The logistic function, `1 / (1 + exp(-input))`.")
+
+
+@op(inplace=True)
+@elementwise("bif", to_float=True)
+def logit(input: Array, eps: float | None = None) -> Array:
+    """The inverse of sigmoid, `log(input / (1 - input))`, of the input limited to `eps .. 1 - eps` where eps is given.
+
+    Shape: (*) -> (*)
+    """
+    if eps is not None:
+        low, high = (jnp.asarray(x, input.dtype) for x in (eps, 1 - eps))
+        input = jnp.where(input < low, low, jnp.where(input > high, high, input))
+    return jnp.log(input / (1 - input))

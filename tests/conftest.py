@@ -1,0 +1,117 @@
+"""How the tests run: options, the width of JAX's types, cheap compilation, and the ledger of gaps.
+
+    pytest tests -n 2               a bounded sample of every entry of torch's databases
+    pytest tests -n 2 --full        every sample and every dtype of theirs
+    JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_off`
+"""
+
+import os
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+X64 = os.environ.get("JTORCH_X64", "1") != "0"
+FULL = "--full" in sys.argv or os.environ.get("JTORCH_FULL") == "1"
+if FULL:
+    os.environ["JTORCH_FULL"] = "1"  # for the workers of pytest-xdist, which do not get the command line
+# Compilation is nearly all of the cost of these tests, and one-off programs gain nothing from being optimised.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import jax
+import pytest
+import torch
+
+if not hasattr(torch, "_C") or not torch.__version__[0].isdigit() or not hasattr(torch._C, "_jit_init"):
+    raise pytest.UsageError(f"the module `torch` at {torch.__file__} is not PyTorch: parity with it would mean nothing")
+
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
+jax.config.update("jax_enable_x64", X64)
+jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache")))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+torch.set_num_threads(1)
+
+import gaps
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="every sample and dtype of torch's databases")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "x64_off: also runs with JTORCH_X64=0, where it alone is selected")
+    config.addinivalue_line("markers", "parity: one case of torch's databases")
+
+
+def case_name(item: pytest.Item) -> str:
+    """The name that the ledger knows a test by: `op/nn.functional.elu-float32-3`."""
+    test = item.originalname.removeprefix("test_")
+    return f"{test}/{item.callspec.id}" if hasattr(item, "callspec") else test
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    names = {}
+    for item in items:
+        if isinstance(item, pytest.Function):
+            names.setdefault(case_name(item), []).append(item)
+    for pattern, reason in gaps.GAPS.items():
+        for name in gaps.matching(pattern, names):
+            for item in names[name]:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+    config.stash[COLLECTED] = frozenset(names)
+    if not X64:
+        dropped = [item for item in items if item.get_closest_marker("x64_off") is None]
+        items[:] = [item for item in items if item.get_closest_marker("x64_off") is not None]
+        config.hook.pytest_deselected(items=dropped)
+
+
+COLLECTED = pytest.StashKey[frozenset]()
+
+
+@pytest.fixture
+def collected(request) -> frozenset:
+    """The ledger's names of all tests that this run collected."""
+    return request.config.stash[COLLECTED]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Every test starts from the same seeds and leaves the default dtype and grad mode as it found them."""
+    import jtorch
+
+    torch.manual_seed(0)
+    jtorch.manual_seed(0)
+    yield
+    assert torch.is_grad_enabled() and jtorch.is_grad_enabled()
+
+
+@pytest.fixture
+def compilations():
+    """A function that tells how many programs a call compiles: `compilations(call)`."""
+    events = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+
+    def count(call):
+        before = len(events)
+        jax.block_until_ready(call())
+        return len(events) - before
+
+    yield count
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def pytest_terminal_summary(terminalreporter):
+    counted = sum(
+        report.when == "call" and "parity" in report.keywords
+        for outcome in ("passed", "failed", "xfailed")
+        for report in terminalreporter.stats.get(outcome, ())
+    )
+    width = "64" if X64 else "32"
+    terminalreporter.write_line(f"{counted} parity cases of torch's databases, {width}-bit, {'full' if FULL else 'sampled'}")
