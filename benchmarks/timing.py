@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 DISTRIBUTIONS = ("jtorch-jax", "jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
 
@@ -35,34 +37,36 @@ class Timing(NamedTuple):
 def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, Timing]:
     """The time of one call of each candidate, every candidate getting about `seconds` in each round.
 
-    A call has to wait for its own result. Each candidate is called once before the clock starts, in every round: the
-    caches and thread pools of the candidate before it are not its own.
+    A turn ends when its last result is there. Each turn starts with a call before the clock does: the caches and thread
+    pools of the candidate before it are not its own.
     """
     counts = {name: _count_for(call, seconds) for name, call in calls.items()}
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            call()
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                call()
-            taken[name].append((time.perf_counter() - start) / counts[name])
+            taken[name].append(_turn(call, counts[name]) / counts[name])
     return {name: Timing.of(values) for name, values in taken.items()}
 
 
 def _count_for(call: Callable[[], Any], seconds: float) -> int:
     """How many calls fill `seconds`; the first calls, which compile, do not count."""
     for _ in range(3):
-        call()
+        jax.block_until_ready(call())
+    return max(1, int(seconds / max(_turn(call, 3) / 3, 1e-7)))
+
+
+def _turn(call: Callable[[], Any], count: int) -> float:
+    jax.block_until_ready(call())
+    result = None
     start = time.perf_counter()
-    call()
-    return max(1, int(seconds / max(time.perf_counter() - start, 1e-7)))
+    for _ in range(count):
+        result = call()
+    jax.block_until_ready(result)
+    return time.perf_counter() - start
 
 
 def machine() -> dict[str, str]:
     """What the figures depend on: the processor, the device, and the versions."""
-    import jax
-
     found = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),

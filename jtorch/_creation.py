@@ -5,7 +5,7 @@ The arrays come from `ops.creation` and `ops.sampling`; what is added here is wh
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch import _types, random
-from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args, creation, sampling
 
@@ -159,3 +158,131 @@ def _creator(make: Callable) -> Callable:
 
 
 _EXTRA = (("out", None), ("device", None), ("requires_grad", False), ("layout", None), ("pin_memory", False))
+
+zeros = _creator(creation.zeros)
+ones = _creator(creation.ones)
+empty = _creator(creation.empty)
+full = _creator(creation.full)
+eye = _creator(creation.eye)
+arange = _creator(creation.arange)
+range = _creator(creation.range)  # noqa: A001
+linspace = _creator(creation.linspace)
+logspace = _creator(creation.logspace)
+empty_strided = _creator(creation.empty_strided)
+tril_indices = _creator(creation.tril_indices)
+triu_indices = _creator(creation.triu_indices)
+
+
+# like another tensor
+
+
+def _like(make: Callable) -> Callable:
+    """The Tensor form of an op that makes an array like another: on the other's device unless one is given."""
+
+    def create_like(
+        input: Any, *args: Any, device: Any = None, requires_grad: bool = False, layout: Any = None,
+        memory_format: Any = None, pin_memory: bool = False, generator: Any = None, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        if generator is not None:
+            kwargs["key"] = random.next_key(make.__name__, generator)
+        made = make(input, *args, **kwargs)
+        if not isinstance(made, Tensor):
+            return made
+        made = made if device is None else made.to(device=device)
+        return made.requires_grad_() if requires_grad else made
+
+    return _signed_like(create_like, make)
+
+
+def _signed_like(function: Callable, make: Callable) -> Callable:
+    function.__name__ = function.__qualname__ = make.__name__
+    function.__doc__ = make.__doc__
+    taken = [p for p in inspect.signature(make).parameters.values() if p.name not in ("memory_format", "key")]
+    names = {p.name for p in taken}
+    extra = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _EXTRA[1:] if n not in names]
+    function.__signature__ = inspect.Signature(taken + extra)  # type: ignore[attr-defined]
+    return function
+
+
+zeros_like = _like(creation.zeros_like)
+ones_like = _like(creation.ones_like)
+empty_like = _like(creation.empty_like)
+full_like = _like(creation.full_like)
+rand_like = _like(sampling.rand_like)
+randn_like = _like(sampling.randn_like)
+randint_like = _like(sampling.randint_like)
+
+
+# drawn
+
+
+def _drawn(make: Callable) -> Callable:
+    """The Tensor form of a function that draws: from the default generator, or the one given."""
+
+    create = _creator(make)
+
+    def drawn(*args: Any, generator: Any = None, **kwargs: Any) -> Any:
+        return create(*args, key=random.next_key(make.__name__, generator), **kwargs)
+
+    drawn.__name__ = drawn.__qualname__ = make.__name__
+    drawn.__doc__ = make.__doc__
+    kept = [p for p in inspect.signature(create).parameters.values() if p.name != "key"]
+    generator = inspect.Parameter("generator", inspect.Parameter.KEYWORD_ONLY, default=None)
+    drawn.__signature__ = inspect.Signature([*kept, generator])  # type: ignore[attr-defined]
+    return drawn
+
+
+rand = _drawn(sampling.rand)
+randn = _drawn(sampling.randn)
+randint = _drawn(sampling.randint)
+randperm = _drawn(sampling.randperm)
+
+
+def _sampled(make: Callable) -> Callable:
+    """The Tensor form of an op that draws with tensors as parameters."""
+
+    def sample(*args: Any, generator: Any = None, out: Tensor | None = None, **kwargs: Any) -> Any:
+        made = make(*args, key=random.next_key(make.__name__, generator), **kwargs)
+        made = made if isinstance(made, Tensor) else from_array(made)
+        if out is None:
+            return made
+        out.__jtorch_out__(made)
+        return out
+
+    sample.__name__ = sample.__qualname__ = make.__name__
+    sample.__doc__ = make.__doc__
+    kept = [p for p in inspect.signature(make).parameters.values() if p.name != "key"]
+    more = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in ("generator", "out")]
+    sample.__signature__ = inspect.Signature([*kept, *more])  # type: ignore[attr-defined]
+    return sample
+
+
+normal = _sampled(sampling.normal)
+bernoulli = _sampled(sampling.bernoulli)
+multinomial = _sampled(sampling.multinomial)
+poisson = _sampled(sampling.poisson)
+
+
+# torch's old constructors by type
+
+
+def _typed(name: str, target: _types.dtype) -> Callable:
+    """`FloatTensor(2, 3)`, `LongTensor([1, 2])` and the like."""
+
+    def construct(*data: Any) -> Tensor:
+        if data and all(isinstance(n, int) for n in data):
+            return zeros(*data, dtype=target)
+        return tensor(data[0] if data else [], dtype=target)
+
+    construct.__name__ = construct.__qualname__ = name
+    construct.__doc__ = f"A {target.name} tensor of the given sizes, or with a copy of the given data."
+    return construct
+
+
+FloatTensor = _typed("FloatTensor", _types.float32)
+DoubleTensor = _typed("DoubleTensor", _types.float64)
+HalfTensor = _typed("HalfTensor", _types.float16)
+LongTensor = _typed("LongTensor", _types.int64)
+IntTensor = _typed("IntTensor", _types.int32)
+ByteTensor = _typed("ByteTensor", _types.uint8)
+BoolTensor = _typed("BoolTensor", _types.bool_)

@@ -80,6 +80,7 @@ def _reflected(op: Any) -> Callable:
 
 def _attach_operators() -> None:
     for symbol, name in _BINARY.items():
+        if name not in registry: continue
         op = registry[name]
         setattr(Tensor, f"__{symbol}__", _binary(op))
         setattr(Tensor, f"__r{symbol}__", _reflected(op))
@@ -87,8 +88,10 @@ def _attach_operators() -> None:
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)
     for name in _COMPARISONS:
+        if name not in registry: continue
         setattr(Tensor, f"__{name}__", _binary(registry[name]))
     for symbol, name in (("neg", "neg"), ("pos", "positive"), ("abs", "abs"), ("invert", "bitwise_not")):
+        if name not in registry: continue
         setattr(Tensor, f"__{symbol}__", registry[name])
 
 

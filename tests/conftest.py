@@ -11,9 +11,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
 X64 = os.environ.get("JTORCH_X64", "1") != "0"
-FULL = "--full" in sys.argv or os.environ.get("JTORCH_FULL") == "1"
-if FULL:
-    os.environ["JTORCH_FULL"] = "1"  # for the workers of pytest-xdist, which do not get the command line
 # Compilation is nearly all of the cost of these tests, and one-off programs gain nothing from being optimised.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -32,7 +29,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 torch.set_num_threads(1)
 
+import cases
 import gaps
+
+SIZES = ROOT / ".jax_cache" / "sample_sizes.json"
 
 
 def pytest_addoption(parser):
@@ -40,6 +40,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    cases.load_memory(SIZES)
     config.addinivalue_line("markers", "x64_off: also runs with JTORCH_X64=0, where it alone is selected")
     config.addinivalue_line("markers", "parity: one case of torch's databases")
 
@@ -61,6 +62,8 @@ def pytest_collection_modifyitems(config, items):
             for item in names[name]:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     config.stash[COLLECTED] = frozenset(names)
+    if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist, which would write all at once
+        cases.save_memory(SIZES)
     if not X64:
         dropped = [item for item in items if item.get_closest_marker("x64_off") is None]
         items[:] = [item for item in items if item.get_closest_marker("x64_off") is not None]
@@ -107,11 +110,11 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
     counted = sum(
         report.when == "call" and "parity" in report.keywords
         for outcome in ("passed", "failed", "xfailed")
         for report in terminalreporter.stats.get(outcome, ())
     )
-    width = "64" if X64 else "32"
-    terminalreporter.write_line(f"{counted} parity cases of torch's databases, {width}-bit, {'full' if FULL else 'sampled'}")
+    width, extent = "64" if X64 else "32", "all" if config.getoption("full") else "sampled"
+    terminalreporter.write_line(f"{counted} parity cases of torch's databases, {extent}, {width}-bit types")

@@ -141,10 +141,7 @@ def promote(*values: Any, to_float: bool = False) -> tuple:
 
 def can_cast(source: Any, target: Any) -> bool:
     """Whether torch lets a result of dtype `source` be written into a tensor of dtype `target`."""
-    source, target = np.dtype(source), np.dtype(target)
-    if _category(source) > _category(target) and not (_category(source) <= 1 and _category(target) >= 1):
-        return False
-    return not (_category(target) == 0 and _category(source) > 0)
+    return _category(source) <= _category(target)
 
 
 # dimensions

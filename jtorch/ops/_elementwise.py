@@ -45,11 +45,25 @@ def _is_operand(parameter: inspect.Parameter) -> bool:
     return jax.Array in mentioned and parameter.kind is not parameter.KEYWORD_ONLY
 
 
-def elementwise(kinds: str = "bifc", to_float: bool = False, error: type[Exception] = NotImplementedError) -> Callable:
-    """Wrap the body of an op: its positional arrays and scalars arrive in torch's common dtype.
+def broadcast(name: str, *arrays: Array) -> list[Array]:
+    """The arrays at their common shape.
+
+    Raises: RuntimeError where there is none.
+    """
+    try:
+        return jnp.broadcast_arrays(*arrays)
+    except ValueError:
+        shapes = " and ".join(str(x.shape) for x in arrays)
+        _args.fail(f"{name}(): expected shapes that broadcast, got {shapes}", RuntimeError)
+
+
+def elementwise(
+    kinds: str = "bifc", to_float: bool = False, error: type[Exception] = NotImplementedError, widen: bool = True
+) -> Callable:
+    """Wrap the body of an op: its positional arrays and scalars arrive in torch's common dtype and at their common shape.
 
     `to_float` makes integers the default float; a common dtype that is not of one of the `kinds` raises `error`. Sixteen-bit
-    floats arrive as float32, and the result is rounded once.
+    floats arrive as float32, and the result is rounded once, unless `widen` is off.
     """
 
     def decorate(body: Callable) -> Callable:
@@ -62,11 +76,24 @@ def elementwise(kinds: str = "bifc", to_float: bool = False, error: type[Excepti
             require(body.__name__, dtype, kinds, error)
             if to_float and _args.is_integral(dtype):
                 dtype = _args.default_float()
-            computing = computing_dtype(dtype)
-            operands = (x if x is None else as_computed(x, dtype, computing) for x in args[:count])
-            out = body(*operands, *args[count:], **kwargs)
+            computing = computing_dtype(dtype) if widen else dtype
+            operands = iter(broadcast(body.__name__, *(as_computed(x, dtype, computing) for x in given)))
+            out = body(*(x if x is None else next(operands) for x in args[:count]), *args[count:], **kwargs)
             return out.astype(dtype) if out.dtype == computing else out
 
         return computed
 
     return decorate
+
+
+@jax.custom_jvp
+def with_slopes(value: Array, operands: tuple, slopes: tuple) -> Array:
+    """`value` as a function of the operands whose derivatives are the slopes, these being constant."""
+    return value
+
+
+@with_slopes.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    value, _, slopes = primals
+    pairs = [(s, t) for s, t in zip(slopes, tangents[1], strict=True) if t.dtype != jax.dtypes.float0]
+    return value, sum((s * t for s, t in pairs), jnp.zeros_like(value))

@@ -1,11 +1,13 @@
 """Sums, products, quotients and remainders. Powers and roots are with the pointwise functions, bits and gcd in bitwise."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import elementwise, kind
+from jtorch.ops._elementwise import elementwise, kind, with_slopes
 from jtorch.ops._op import Array, Scalar, derived, op
 
 # sums and products
@@ -189,7 +191,7 @@ def divide_rounded(input: Array | Scalar, other: Array | Scalar, rounding_mode: 
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers divided by 0.
     """
-    x, y = jnp.broadcast_arrays(jax.lax.stop_gradient(input), jax.lax.stop_gradient(other))
+    x, y = jax.lax.stop_gradient((input, other))
     return _floored(x, y) if rounding_mode == "floor" else _truncated(x, y)
 
 
@@ -207,15 +209,22 @@ def div(input, other, *, rounding_mode=None):
     return divide_rounded(input, other, rounding_mode)
 
 
-@op(inplace=True, validate=_refuse_zero)
+@op(inplace=True, differentiable=False, validate=_refuse_zero)
 @elementwise("if")
 def floor_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
-    """`input / other` rounded down. Its gradient is 0.
+    """`input / other` rounded down. It has no gradient.
 
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers divided by 0.
     """
     return divide_rounded.body(input, other, "floor")
+
+
+def _linear(rest: Array, x: Array, y: Array, quotient: Callable) -> Array:
+    """What a division leaves, with its slopes: 1 along x, the rounded quotient along y."""
+    if _args.is_integral(rest.dtype):
+        return rest
+    return with_slopes(rest, (x, y), (jnp.ones_like(x), -quotient(x, y)))
 
 
 @op(inplace=True, validate=_refuse_zero)
@@ -226,8 +235,9 @@ def remainder(input: Array | Scalar, other: Array | Scalar) -> Array:
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers divided by 0.
     """
-    rest = jax.lax.rem(*jnp.broadcast_arrays(input, other))
-    return jnp.where((rest != 0) & ((other < 0) != (rest < 0)), rest + other, rest)
+    rest = jax.lax.rem(input, other)
+    rest = jnp.where((rest != 0) & ((other < 0) != (rest < 0)), rest + other, rest)
+    return _linear(rest, input, other, _floored)
 
 
 @op(inplace=True, validate=_refuse_zero)
@@ -238,4 +248,4 @@ def fmod(input: Array | Scalar, other: Array | Scalar) -> Array:
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers divided by 0.
     """
-    return jax.lax.rem(*jnp.broadcast_arrays(input, other))
+    return _linear(jax.lax.rem(input, other), input, other, _truncated)

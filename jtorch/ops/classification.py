@@ -263,9 +263,14 @@ def linear_cross_entropy(
 
 # margins
 
+_REDUCTIONS = ("none", "mean", "sum")
 
-def _rows(name: str, input: Array) -> int:
-    """The number of classes of scores (C) or (N, C)."""
+
+def _rows(name: str, input: Array, target: Array, reduction: str) -> int:
+    """The number of classes of scores (C) or (N, C), once the arguments are found sound."""
+    _args.check(reduction in _REDUCTIONS, f"{name}(): expected reduction {_REDUCTIONS}, got {reduction!r}")
+    _args.check(_args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError)
+    require_float(name, input)
     fits = input.ndim in (0, 1, 2) and (input.ndim == 0 or input.shape[-1] > 0)
     _args.check(fits, f"{name}(): expected scores (C) or (N, C), got shape {input.shape}", RuntimeError)
     return input.shape[-1] if input.ndim else 1
@@ -274,8 +279,9 @@ def _rows(name: str, input: Array) -> int:
 def _check_multi_margin(
     input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
+    sound = p in (1, 2) and getattr(weight, "ndim", 1) == 1 and reduction in _REDUCTIONS
     values, count = np.asarray(target), input.shape[-1] if input.ndim else 1
-    inside = np.all((values >= 0) & (values < count))
+    inside = not sound or np.all((values >= 0) & (values < count))
     _args.check(inside, f"multi_margin_loss(): expected targets from 0 to {count - 1}, got others", RuntimeError)
 
 
@@ -301,9 +307,8 @@ def multi_margin_loss(
     _args.check(p in (1, 2), f"{name}(): expected p 1 or 2, got {p}")
     ranks = 1 if weight is None else weight.ndim
     _args.check(ranks == 1, f"{name}(): expected weight of one dimension, got {ranks}")
-    count = _rows(name, input)
+    count = _rows(name, input, target, reduction)
     _args.check(weight is None or weight.shape == (count,), f"{name}(): expected {count} weights, got others", RuntimeError)
-    require_float(name, input)
     scores = wide(input).reshape(-1, count)
     fits = target.ndim <= 1 and target.size == scores.shape[0]
     _args.check(fits, f"{name}(): expected {scores.shape[0]} targets, got shape {target.shape}", RuntimeError)
@@ -320,7 +325,7 @@ def multi_margin_loss(
 
 def _check_multilabel_margin(input, target, size_average=None, reduce=None, reduction="mean"):
     values, count = np.asarray(target), input.shape[-1] if input.ndim else 1
-    inside = np.all((values >= -1) & (values < count))
+    inside = reduction not in _REDUCTIONS or np.all((values >= -1) & (values < count))
     _args.check(inside, f"multilabel_margin_loss(): expected targets from -1 to {count - 1}, got others", RuntimeError)
 
 
@@ -341,10 +346,9 @@ def multilabel_margin_loss(
         RuntimeError: a target is out of range, or the shapes differ.
     """
     name = "multilabel_margin_loss"
-    count = _rows(name, input)
+    count = _rows(name, input, target, reduction)
     same = target.shape == input.shape
     _args.check(same, f"{name}(): expected target of shape {input.shape}, got {target.shape}", RuntimeError)
-    require_float(name, input)
     scores, labels = wide(input).reshape(-1, count), target.reshape(-1, count)
     valid = jnp.cumprod(labels >= 0, axis=1).astype(bool)
     labels = jnp.where(valid, labels, 0)

@@ -1,6 +1,4 @@
-"""Diagonals and triangles: reading them, building matrices of them, writing onto them, and their indices."""
-
-from typing import Any
+"""Diagonals and triangles: reading them, building matrices of them, and writing onto them."""
 
 import jax
 import jax.numpy as jnp
@@ -121,29 +119,6 @@ def triu(input: Array, diagonal: int = 0) -> Array:
     Raises: RuntimeError for fewer than two dimensions.
     """
     return _triangle(input, diagonal, False, "triu")
-
-
-def _triangle_indices(row: int, col: int, offset: int, dtype: Any, lower: bool, name: str) -> Array:
-    _args.check(row >= 0 and col >= 0, f"{name}(): expected sizes of 0 or more, got {row}, {col}", RuntimeError)
-    kept = np.tri(row, col, offset if lower else offset - 1, dtype=bool)
-    dtype = _args.long_dtype() if dtype is None else _args.to_dtype(dtype)
-    return jnp.asarray(np.stack(np.nonzero(kept if lower else ~kept)), dtype)
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Array:
-    """The rows and columns of the elements on and below a diagonal of a matrix, in order.
-
-    Shape: () -> (2, number of elements)
-    """
-    return _triangle_indices(row, col, offset, dtype, True, "tril_indices")
-
-
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Array:
-    """The rows and columns of the elements on and above a diagonal of a matrix, in order.
-
-    Shape: () -> (2, number of elements)
-    """
-    return _triangle_indices(row, col, offset, dtype, False, "triu_indices")
 
 
 def _on_diagonal(input: Array, offset: int) -> Array:

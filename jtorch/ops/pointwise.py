@@ -68,8 +68,20 @@ rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", ki
 erf = _row("erf", jax.lax.erf, "The error function.", kinds="bif")
 erfc = _row("erfc", jax.lax.erfc, "`1 - erf(input)`, exact for large elements.", kinds="bif")
 erfinv = _row("erfinv", jax.lax.erf_inv, "The inverse of the error function.", kinds="bif")
-lgamma = _row("lgamma", jax.lax.lgamma, "The logarithm of the absolute value of the gamma function.", kinds="bif")
-digamma = _row("digamma", jax.lax.digamma, "The derivative of lgamma.", kinds="bif")
+
+
+def _lgamma(x: Array) -> Array:
+    pole = x == 0  # where the derivative that JAX has is NaN
+    return jnp.where(pole, -jnp.log(x), jax.lax.lgamma(jnp.where(pole, 1, x)))
+
+
+def _digamma(x: Array) -> Array:
+    pole = x == 0
+    return jnp.where(pole, -1 / x, jax.lax.digamma(jnp.where(pole, 1, x)))
+
+
+lgamma = _row("lgamma", _lgamma, "The logarithm of the absolute value of the gamma function.", kinds="bif")
+digamma = _row("digamma", _digamma, "The derivative of lgamma.", kinds="bif")
 
 # the logistic function
 
@@ -86,4 +98,6 @@ def logit(input: Array, eps: float | None = None) -> Array:
     if eps is not None:
         low, high = (jnp.asarray(x, input.dtype) for x in (eps, 1 - eps))
         input = jnp.where(input < low, low, jnp.where(input > high, high, input))
-    return jnp.log(input / (1 - input))
+    else:
+        input = input * jnp.where((input < 0) | (input > 1), jnp.nan, 1)  # the slope is NaN there too
+    return jnp.log(input) - jnp.log1p(-input)

@@ -5,42 +5,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import elementwise, kind
+from jtorch.ops._elementwise import broadcast, elementwise
 from jtorch.ops._op import Array, Scalar, derived, op
 
 # powers
 
 
 def _integer_power(x: Array, y: Array) -> Array:
-    """Powers of integers. Those with a negative exponent are 0, but for 1 and -1."""
     found = jnp.power(x, jnp.maximum(y, 0))
-    odd = (y & 1) == 1
-    unit = jnp.where(x == 1, 1, jnp.where(x == -1, jnp.where(odd, -1, 1), 0))
-    return jnp.where(y < 0, unit.astype(x.dtype), found)
+    alternating = jnp.where(y & 1, -1, 1)
+    inverse = jnp.where(x == 1, 1, jnp.where(x == -1, alternating, 0))
+    return jnp.where(y < 0, inverse.astype(x.dtype), found)
 
 
 def _power(x: Array, y: Array) -> Array:
-    """`x ** y` of one dtype. Its gradient is finite where x or y is 0 and the power itself is."""
+    """`x ** y`, with slopes of 0 at `0 ** 0`, where JAX has NaN."""
     if _args.is_integral(x.dtype):
         return _integer_power(x, y)
-    x, y = jnp.broadcast_arrays(x, y)
-    at_zero = (x == 0) & (y.real >= 0) & (y.imag == 0)  # there the slope along y is 0, not 0 * log(0)
-    base = jnp.where(at_zero, jax.lax.stop_gradient(jnp.ones_like(x)), x)
-    along_x = jnp.power(x, jax.lax.stop_gradient(y))
-    return jnp.where(at_zero, along_x, jnp.power(base, y))
+    return jnp.power(jnp.where((y == 0) & ((x == 0) | jnp.isnan(x)), 1, x), y)
 
 
 @op(method=False, function=False)
 @elementwise("ifc")
 def power(input: Array | Scalar, exponent: Array | Scalar) -> Array:
-    """`input ** exponent`. Integers to negative powers are 0, but for 1 and -1.
+    """`input ** exponent`. Integers to negative powers are 0, but for those of 1 and -1.
 
     Shape: (*), (*) -> (*), broadcast
     """
     return _power(input, exponent)
 
 
-_FIXED = {
+_SHORT = {
     0: jnp.ones_like,
     1: lambda x: x,
     2: lambda x: x * x,
@@ -48,15 +43,164 @@ _FIXED = {
     0.5: jnp.sqrt,
     -0.5: jax.lax.rsqrt,
     -1: lambda x: 1 / x,
-    -2: lambda x: 1 / (x * x),
+    -2: lambda x: jnp.square(1 / x),
 }
+"""Exponents that have a way many times faster than the logarithm."""
 
 
 @op(method=False, function=False)
-def fixed_power(input: Array, exponent: int | float) -> Array:
-    """`input ** exponent` for the exponents that have a shorter way.
+def short_power(input: Array, exponent: int | float, is_float: bool) -> Array:
+    """`input ** exponent` for the exponents that have a shorter way; `is_float` tells 2.0 from 2.
 
     Shape: (*) -> (*)
     """
-    wide = elementwise("ifc")(lambda input: _FIXED[exponent](input))
-    return wide(input.astype(_args.result_type(input, exponent)))
+
+    @elementwise()
+    def computed(input: Array) -> Array:
+        return _SHORT[exponent](input)
+
+    return computed(input.astype(_args.result_type(input, 1.0 if is_float else 1)))
+
+
+def _check_exponent(input, exponent) -> None:
+    """An integer exponent for integers must not be negative, and must be a number that their dtype holds."""
+    dtype = _args.to_dtype(input.dtype)
+    if type(exponent) is int and dtype.kind in "iu":
+        fits = 0 <= exponent <= np.iinfo(dtype).max
+        _args.check(fits, f"pow(): expected an exponent of 0 or more that {dtype} holds, got {exponent}", RuntimeError)
+
+
+@derived(inplace=True)
+def pow(input, exponent):
+    """`input ** exponent`.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: RuntimeError for integers to a negative number or one out of range; NotImplementedError for bools to bools.
+    """
+    if type(exponent) in (int, float) and hasattr(input, "dtype"):
+        _check_exponent(input, exponent)
+        if exponent in _SHORT:
+            return short_power(input, exponent, type(exponent) is float)
+    return power(input, exponent)
+
+
+@op(inplace=True)
+@elementwise()
+def square(input: Array) -> Array:
+    """`input * input`, of bools an integer.
+
+    Shape: (*) -> (*)
+    """
+    return input.astype(_args.long_dtype()) if input.dtype == jnp.bool_ else input * input
+
+
+@op(inplace=True)
+def float_power(input: Array | Scalar, exponent: Array | Scalar) -> Array:
+    """`input ** exponent` in float64, or complex128 where an operand is complex.
+
+    Shape: (*), (*) -> (*), broadcast
+    """
+    complex_result = any(jnp.iscomplexobj(x) for x in (input, exponent))
+    dtype = _args.to_dtype(np.dtype(np.complex128 if complex_result else np.float64))
+    return _power(jnp.asarray(input).astype(dtype), jnp.asarray(exponent).astype(dtype))
+
+
+@op(inplace=True)
+def ldexp(input: Array, other: Array) -> Array:
+    """`input * 2 ** other`.
+
+    Shape: (*), (*) -> (*), broadcast
+    """
+    scale = power.body(2.0, other)
+    dtype = _args.result_type(input, scale)
+    input, scale = broadcast("ldexp", input, scale)
+    return input.astype(dtype) * scale.astype(dtype)
+
+
+# logarithms of sums and products
+
+
+@jax.custom_jvp
+def _logaddexp(x: Array, y: Array, base: Array) -> Array:
+    high = jnp.maximum(x, y)
+    gap = jnp.where(x == y, 0, jnp.abs(x - y))  # equal infinities have no difference
+    return high + jnp.log1p(jnp.exp(-gap * base)) / base
+
+
+@_logaddexp.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    x, y, base = primals
+    share = jax.nn.sigmoid((x - y) * base)
+    return _logaddexp(x, y, base), share * tangents[0] + (1 - share) * tangents[1]
+
+
+@op
+@elementwise("fc")
+def logaddexp(input: Array, other: Array) -> Array:
+    """`log(exp(input) + exp(other))` without overflow.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for integers.
+    """
+    if _args.is_complex(input.dtype):
+        return jnp.logaddexp(input, other)
+    return _logaddexp(input, other, jnp.ones((), input.dtype))
+
+
+@op
+@elementwise("f")
+def logaddexp2(input: Array, other: Array) -> Array:
+    """`log2(2 ** input + 2 ** other)` without overflow.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for integers.
+    """
+    return _logaddexp(input, other, jnp.asarray(np.log(2), input.dtype))
+
+
+@op(inplace=True)
+@elementwise("bif", to_float=True)
+def xlogy(input: Array | Scalar, other: Array | Scalar) -> Array:
+    """`input * log(other)`, and 0 where the input is 0, unless `other` is NaN.
+
+    Shape: (*), (*) -> (*), broadcast
+    """
+    endless = (other <= 0) | (other == jnp.inf)
+    return input * jnp.log(jnp.where((input == 0) & endless, 1, other))
+
+
+# angles and lengths
+
+
+@jax.custom_jvp
+def _hypot(x: Array, y: Array) -> Array:
+    return jnp.hypot(x, y)
+
+
+@_hypot.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    length = _hypot(*primals)
+    return length, (primals[0] / length) * tangents[0] + (primals[1] / length) * tangents[1]
+
+
+@op(inplace=True)
+@elementwise("f")
+def hypot(input: Array, other: Array) -> Array:
+    """The length of the hypotenuse, `sqrt(input ** 2 + other ** 2)`.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for integers.
+    """
+    return _hypot(input, other)
+
+
+@op(inplace=True, alias="arctan2")
+@elementwise("bif", to_float=True)
+def atan2(input: Array, other: Array) -> Array:
+    """The angle of the point (other, input), from -pi to pi. Its gradient at the origin is 0.
+
+    Shape: (*), (*) -> (*), broadcast
+    """
+    origin = input * input + other * other == 0
+    angle = jnp.arctan2(jnp.where(origin, 1, input), jnp.where(origin, 1, other))
+    return jnp.where(origin, jax.lax.stop_gradient(jnp.arctan2(input, other)), angle)

@@ -1,0 +1,166 @@
+"""How Flax NNX sees a module: the graph-node protocol that `nnx.split`, `merge`, `jit` and `grad` work by.
+
+Parameters, buffers and children are shown as children by name, arrays and tensors among the plain attributes as leaves,
+and other attributes as static. What that flat view does not say (order, kinds, hooks) goes into one static record. These
+are Flax's semi-private names; they are used nowhere else but in `module` and `parameter`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from flax import nnx
+from flax.nnx.pytreelib import PytreeState
+
+from jtorch._tensor import Tensor, from_array
+
+REGISTRIES = ("_parameters", "_buffers", "_modules")
+HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
+    "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+)  # fmt: skip
+_INTERNAL = frozenset(
+    (*REGISTRIES, *HOOKS, "_non_persistent_buffers_set", "_compiled", "_pytree__state", "_pytree__nodes")
+)
+_FRAME = "_frame"
+
+epoch = [0]
+"""Grows whenever any module's mode, parameters, buffers or children change: what was compiled before may not fit now."""
+
+
+class _Static:
+    """A value that is no data to NNX, compared by `key`."""
+
+    __slots__ = ("value", "key")
+
+    def __init__(self, value: Any, key: Any):
+        self.value = value
+        self.key = key
+
+    def __eq__(self, other):
+        return type(other) is _Static and self.key == other.key
+
+    def __hash__(self):
+        return hash(self.key)
+
+    def __repr__(self):
+        return repr(self.value)
+
+
+def _frame(attributes: dict, tensors: dict[str, bool]) -> _Static:
+    """The record of one module: its names in order, which plain attributes are tensors, and its hooks."""
+    names = {kind: tuple(attributes.get(kind, ())) for kind in REGISTRIES}
+    loose = frozenset(attributes.get("_non_persistent_buffers_set", ()))
+    hooks = {kind: tuple(attributes[kind].items()) for kind in HOOKS if attributes.get(kind)}
+    hook_key = tuple((kind, tuple((n, id(hook)) for n, hook in items)) for kind, items in hooks.items())
+    key = (tuple(names.values()), loose, tuple(tensors.items()), hook_key)
+    return _Static((names, loose, tensors, hooks), key)
+
+
+_SCALARS = frozenset((bool, int, float, complex, str, bytes, type(None)))
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether a value can be compared as it is: a number, a text, or a tuple of such."""
+    return type(value) in _SCALARS or (isinstance(value, tuple) and all(map(_is_constant, value)))
+
+
+def _shown(value: Any) -> Any:
+    """A plain attribute as NNX is to take it: what it would take as static but cannot hash is compared by identity."""
+    if _is_constant(value):
+        return nnx.graphlib.StaticElem(value)
+    if isinstance(value, dict):
+        try:
+            sorted(value)
+            return value
+        except TypeError:
+            return _Static(value, id(value))
+    if isinstance(value, set):
+        return _Static(set(value), frozenset(value))
+    try:
+        hash(value)
+    except TypeError:
+        return value if nnx.graphlib.is_node(value) or nnx.is_data(value) else _Static(value, id(value))
+    return value
+
+
+class GraphNode:
+    """The part of Module that NNX calls."""
+
+    _pytree__state: PytreeState
+
+    def _graph_node_flatten(self) -> tuple[list, type]:
+        attributes = vars(self)
+        items: dict[str, Any] = {}
+        tensors: dict[str, bool] = {}
+        members = [(n, v) for kind in REGISTRIES for n, v in attributes.get(kind, {}).items() if v is not None]
+        plain = [(n, v) for n, v in attributes.items() if n not in _INTERNAL]
+        for name, value in members:
+            items[name] = _leaf(name, value, tensors)
+        for name, value in plain:
+            items[name] = _leaf(name, value, tensors) if isinstance(value, Tensor) else _shown(value)
+        items[_FRAME] = _frame(attributes, tensors)
+        return sorted(items.items()), type(self)
+
+    @staticmethod
+    def _graph_node_create_empty(node_type: type) -> Any:
+        node = object.__new__(node_type)
+        start(node)
+        return node
+
+    def _graph_node_clear(self) -> None:
+        attributes = vars(self)
+        for name in tuple(attributes):
+            if name not in _INTERNAL:
+                del attributes[name]
+        for kind in (*REGISTRIES, *HOOKS):  # emptied, not replaced: handles of hooks hold them
+            attributes.setdefault(kind, OrderedDict()).clear()
+
+    def _graph_node_init(self, attributes: Iterable[tuple[str, Any]]) -> None:
+        own, values = vars(self), dict(attributes)
+        names, loose, tensors, hooks = values.pop(_FRAME).value
+        for name, requires_grad in tensors.items():
+            values[name] = from_array(values[name])
+            values[name]._requires_grad = requires_grad
+        for kind in REGISTRIES:
+            own[kind].update((name, values.pop(name, None)) for name in names[kind])
+        for kind, items in hooks.items():
+            own[kind].update(items)
+        own["_non_persistent_buffers_set"] = set(loose)
+        for name, value in values.items():
+            own[name] = value.value if isinstance(value, _Static) else value
+        epoch[0] += 1
+
+    def _graph_node_set_key(self, key: str, value: Any) -> None:
+        current = getattr(self, key, None)
+        if isinstance(current, nnx.Variable) and isinstance(value, nnx.Variable):
+            current.update_from_state(value)
+        elif isinstance(current, Tensor):
+            current._rebind(value)
+        else:
+            setattr(self, key, value)
+
+    def _graph_node_pop_key(self, key: str) -> Any:
+        value = getattr(self, key)
+        delattr(self, key)
+        return value
+
+
+def _leaf(name: str, value: Any, tensors: dict[str, bool]) -> Any:
+    """A Variable or module as it is; a plain tensor as its array, noted as one."""
+    if not isinstance(value, Tensor) or isinstance(value, nnx.Variable):
+        return value
+    tensors[name] = value._requires_grad
+    return value._value()
+
+
+def start(module: Any) -> None:
+    """Give a bare module what it has before anything is registered."""
+    own = vars(module)
+    own["_pytree__state"] = PytreeState()
+    for kind in REGISTRIES:
+        own[kind] = {}
+    own["_non_persistent_buffers_set"] = set()
+    for kind in HOOKS:
+        own[kind] = OrderedDict()

@@ -1,0 +1,252 @@
+"""Comparing a function of jtorch with its counterpart of torch: values, dtype, shape, gradients, side effects, errors.
+
+The tolerances are torch's own, those of `torch.testing.assert_close` by dtype; a case may bring wider ones only from
+torch's databases.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+import jtorch
+
+_NARROW = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
+
+
+def dtype_here(dtype: torch.dtype) -> str:
+    """The name of the dtype that a tensor of torch's `dtype` has in jtorch, given JAX's x64 switch."""
+    name = str(dtype).removeprefix("torch.")
+    return name if jax.config.jax_enable_x64 else _NARROW.get(name, name)
+
+
+# between the two libraries
+
+
+def to_jtorch(value: Any) -> Any:
+    """Tensors, dtypes, sizes and modules of torch, also inside containers, as those of jtorch."""
+    if isinstance(value, torch.Tensor):
+        made = jtorch.tensor(to_numpy(value))
+        return made.requires_grad_() if value.requires_grad else made
+    if isinstance(value, torch.dtype):
+        return getattr(jtorch, str(value).removeprefix("torch."))
+    if isinstance(value, torch.device):
+        return jtorch.device(str(value))
+    if isinstance(value, torch.Size):
+        return jtorch.Size(value)
+    if isinstance(value, torch.memory_format | torch.layout):
+        return getattr(jtorch, str(value).removeprefix("torch."))
+    if isinstance(value, torch.nn.Module):
+        return getattr(jtorch.nn, type(value).__name__)()
+    return _inside(to_jtorch, value)
+
+
+def _inside(function: Callable, value: Any) -> Any:
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(function, value))
+    if isinstance(value, list | tuple):
+        return type(value)(map(function, value))
+    if isinstance(value, Mapping):
+        return {k: function(v) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(function(value.start), function(value.stop), function(value.step))
+    return value
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A copy of a torch tensor's values, in the NumPy dtype that JAX means by its dtype."""
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    if plain.dtype == torch.bfloat16:
+        return plain.to(torch.float32).numpy().astype(jax.numpy.bfloat16)
+    return np.array(plain.numpy(), copy=True)
+
+
+def to_torch(value: Any) -> Any:
+    """A tensor or array of ours, also inside containers, as a torch tensor of the same dtype."""
+    if isinstance(value, jtorch.Tensor | jax.Array):
+        array = np.asarray(value.detach().numpy() if isinstance(value, jtorch.Tensor) else value)
+        if array.dtype == jax.numpy.bfloat16:
+            return torch.tensor(array.astype(np.float32)).to(torch.bfloat16)
+        return torch.tensor(array)
+    return _inside(to_torch, value)
+
+
+def fresh(value: Any) -> Any:
+    """A copy of torch values with leaves of their own, so that neither side sees what the other writes."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    return _inside(fresh, value)
+
+
+def tensors(value: Any, kind: type) -> list:
+    """All tensors in nested containers."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [t for v in value for t in tensors(v, kind)]
+    return []
+
+
+# what a call did
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of a call: `outputs` (nested), or `error`; the arguments afterwards, and the gradients of the leaves."""
+
+    outputs: Any = None
+    error: Exception | None = None
+    arguments: list = dataclasses.field(default_factory=list)
+    gradients: list = dataclasses.field(default_factory=list)
+
+
+def _run(library: Any, function: Callable, args: Any, kwargs: dict, cotangents: Callable | None) -> Outcome:
+    kind = library.Tensor
+    leaves = [t for t in tensors((args, kwargs), kind) if t.requires_grad]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = function(*args, **kwargs)
+            carriers = [t for t in tensors(outputs, kind) if t.requires_grad]
+            gradients = [None] * len(leaves)
+            if cotangents is not None and carriers and leaves:
+                vectors = [cotangents(t) for t in carriers]
+                gradients = library.autograd.grad(carriers, leaves, vectors, allow_unused=True)
+    except Exception as error:  # noqa: BLE001 - the errors are what is compared
+        return Outcome(error=error)
+    return Outcome(outputs, None, tensors((args, kwargs), kind), list(gradients))
+
+
+def _cotangents(library: Any) -> Callable:
+    """A function that gives the next random vector shaped like a tensor: the same sequence for both libraries."""
+    stream = np.random.default_rng(0)
+
+    def draw(tensor: Any) -> Any:
+        name = str(tensor.dtype).removeprefix("torch.")
+        values = stream.uniform(0.5, 1.5, tuple(tensor.shape))
+        if name.startswith("complex"):
+            values = values + 1j * stream.uniform(0.5, 1.5, tuple(tensor.shape))
+        return library.tensor(values).to(getattr(library, name))
+
+    return draw
+
+
+# comparing
+
+
+def check(
+    ours: Callable,
+    theirs: Callable,
+    *args: Any,
+    kwargs: Mapping | None = None,
+    gradients: bool = True,
+    values: bool = True,
+    tolerance: Mapping | None = None,
+    finish: Callable | None = None,
+) -> None:
+    """Call both with the same arguments and compare everything that can be seen of it.
+
+    Args:
+        args, kwargs: torch's; those that require gradients are differentiated for.
+        values: False where only shapes and dtypes are defined, as for random draws.
+        tolerance: `atol` and `rtol` from torch's databases, in place of the defaults by dtype.
+        finish: applied to the outputs of both before they are compared.
+    """
+    kwargs = dict(kwargs or {})
+    mine = to_jtorch((args, kwargs))
+    copies = fresh((args, kwargs))
+    wrap = (lambda f: f) if finish is None else (lambda f: lambda *a, **k: finish(f(*a, **k)))
+    expected = _run(torch, wrap(theirs), *copies, _cotangents(torch) if gradients else None)
+    got = _run(jtorch, wrap(ours), *mine, _cotangents(jtorch) if gradients else None)
+    compare(got, expected, values=values, tolerance=tolerance or {})
+
+
+def check_second_order(ours: Callable, theirs: Callable, *args: Any, kwargs: Mapping, tolerance: Mapping) -> None:
+    """Compare the gradients of the gradients, and the gradients with their graph on the way."""
+    mine, copies = to_jtorch((args, dict(kwargs))), fresh((args, dict(kwargs)))
+    expected = _run(torch, _gradient_of(torch, theirs), *copies, _cotangents(torch))
+    got = _run(jtorch, _gradient_of(jtorch, ours), *mine, _cotangents(jtorch))
+    if expected.error is None and got.error is None:  # the tape records constants too, torch does not
+        expected.outputs, got.outputs = ([t.detach() for t in x.outputs] for x in (expected, got))
+    compare(got, expected, values=True, tolerance=tolerance)
+
+
+def _gradient_of(library: Any, function: Callable) -> Callable:
+    """The function that gives the gradient of the sum of a function's outputs, with its graph."""
+
+    def gradient(*args: Any, **kwargs: Any) -> list:
+        leaves = [t for t in tensors((args, kwargs), library.Tensor) if t.requires_grad]
+        carriers = [t for t in tensors(function(*args, **kwargs), library.Tensor) if t.requires_grad]
+        vectors = [library.ones_like(t) for t in carriers]
+        return list(library.autograd.grad(carriers, leaves, vectors, create_graph=True, materialize_grads=True))
+
+    return gradient
+
+
+def compare(got: Outcome, expected: Outcome, *, values: bool, tolerance: Mapping) -> None:
+    """Assert that our outcome is theirs."""
+    if expected.error is not None or got.error is not None:
+        same_error(got.error, expected.error)
+        return
+    same(got.outputs, expected.outputs, "output", values, tolerance)
+    for i, (mine, yours) in enumerate(zip(got.arguments, expected.arguments, strict=True)):
+        if not yours.requires_grad:
+            same(mine, yours, f"argument {i} afterwards", values, tolerance)
+    for i, (mine, yours) in enumerate(zip(got.gradients, expected.gradients, strict=True)):
+        _same_gradient(mine, yours, f"gradient {i}", values, tolerance)
+
+
+def same_error(mine: Exception | None, yours: Exception | None) -> None:
+    """Assert that both are exceptions of one type."""
+    if mine is None or _builtin(mine) is not _builtin(yours):
+        told = "nothing" if yours is None else f"{type(yours).__name__}: {yours}"
+        raise AssertionError(f"torch raised {told}; jtorch raised {type(mine).__name__}: {mine}") from mine
+
+
+def _builtin(error: Exception | None) -> type | None:
+    """The most special type of an exception that Python itself has."""
+    kinds = type(error).__mro__ if error is not None else ()
+    return next((k for k in kinds if k.__module__ == "builtins"), None)
+
+
+def _same_gradient(mine: Any, yours: Any, what: str, values: bool, tolerance: Mapping) -> None:
+    """A gradient that is None means zeros: the tape knows no function that is constant."""
+    if mine is None and yours is None:
+        return
+    if mine is None or yours is None:
+        there = to_torch(mine) if yours is None else yours
+        assert not values or not there.any(), f"{what}: None on one side only, the other is {there}"
+        return
+    same(mine, yours, what, values, tolerance)
+
+
+def same(mine: Any, yours: Any, what: str, values: bool = True, tolerance: Mapping | None = None) -> None:
+    """Assert that nested values of ours are theirs: structure, dtype, shape, requires_grad and numbers."""
+    if isinstance(yours, torch.Tensor):
+        assert isinstance(mine, jtorch.Tensor), f"{what}: expected a Tensor, got {type(mine).__name__}"
+        assert str(mine.dtype).removeprefix("torch.") == dtype_here(yours.dtype), f"{what}: {mine.dtype} for {yours.dtype}"
+        assert tuple(mine.shape) == tuple(yours.shape), f"{what}: shape {tuple(mine.shape)} for {tuple(yours.shape)}"
+        assert mine.requires_grad == yours.requires_grad, f"{what}: requires_grad is {mine.requires_grad}"
+        if values:
+            _close(to_torch(mine), yours.detach(), what, tolerance or {})
+    elif isinstance(yours, list | tuple):
+        assert isinstance(mine, list | tuple) and len(mine) == len(yours), f"{what}: {mine!r} for {yours!r}"
+        for i, (m, y) in enumerate(zip(mine, yours, strict=True)):
+            same(m, y, f"{what}[{i}]", values, tolerance)
+    elif isinstance(yours, bool | int | str | type(None)):
+        assert not values or mine == yours, f"{what}: {mine!r} for {yours!r}"
+    elif values:
+        assert np.allclose(mine, yours, rtol=1e-6, equal_nan=True), f"{what}: {mine!r} for {yours!r}"
+
+
+def _close(mine: torch.Tensor, yours: torch.Tensor, what: str, tolerance: Mapping) -> None:
+    yours = yours.resolve_conj().resolve_neg().to(mine.dtype)  # another dtype only where x64 is off
+    torch.testing.assert_close(
+        mine, yours, equal_nan=True, check_stride=False, msg=lambda text: f"{what}: {text}", **tolerance
+    )

@@ -1,0 +1,78 @@
+"""Every function of torch's op database that jtorch has, against torch: values, gradients, forms and errors."""
+
+import cases
+import parity
+import pytest
+import torch
+from not_yet import NOT_YET
+
+pytestmark = pytest.mark.parity
+
+
+def pytest_generate_tests(metafunc):
+    full = metafunc.config.getoption("full")
+    makers = {
+        "case": lambda: cases.op_cases(full),
+        "second": cases.second_order_cases,
+        "error": cases.error_cases,
+        "form": cases.form_cases,
+    }
+    for name in makers.keys() & set(metafunc.fixturenames):
+        metafunc.parametrize(name, makers[name](), ids=str)
+
+
+def _arguments(sample):
+    return (sample.input, *sample.args)
+
+
+def _is_defined(entry, theirs, sample) -> bool:
+    """Whether two calls of torch's function give the same, so that there is a value to compare with."""
+    if entry.name in cases.UNDEFINED:
+        return False
+    if entry.name not in cases.RANDOM_NAMES:
+        return True
+    torch.manual_seed(1)
+    draws = [theirs(*parity.fresh(_arguments(sample)), **parity.fresh(sample.kwargs)) for _ in range(2)]
+    return torch.equal(*draws)
+
+
+@pytest.mark.x64_off
+def test_op(case):
+    sample, theirs = case.sample(), cases.theirs(case.entry)
+    parity.check(
+        cases.ours(case.entry),
+        theirs,
+        *_arguments(sample),
+        kwargs=sample.kwargs,
+        values=_is_defined(case.entry, theirs, sample),
+        tolerance=case.tolerance(),
+    )
+
+
+def test_form(form):
+    for sample in form.samples():
+        ours, theirs = form.pair()
+        parity.check(
+            ours,
+            theirs,
+            *_arguments(sample),
+            kwargs=sample.kwargs,
+            values=_is_defined(form.entry, theirs, sample),
+            tolerance=cases.tolerance(form.entry, form.dtype),
+        )
+
+
+def test_second_gradient(second):
+    sample = second.sample()
+    ours, theirs = cases.ours(second.entry), cases.theirs(second.entry)
+    parity.check_second_order(ours, theirs, *_arguments(sample), kwargs=sample.kwargs, tolerance=second.tolerance())
+
+
+@pytest.mark.x64_off
+def test_error(error):
+    sample = error.sample()
+    parity.check(cases.ours(error.entry), cases.theirs(error.entry), *_arguments(sample), kwargs=sample.kwargs)
+
+
+def test_what_is_missing_is_listed():
+    assert cases.missing() == NOT_YET
