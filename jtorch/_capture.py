@@ -91,6 +91,7 @@ class Capture:
         self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
         self.saved: dict[int, tuple[Any, tuple]] = {}  # id(tensor) -> (tensor, its state before)
         self.numbers: dict[Any, Any] = {}
+        self.checks: list[tuple[Any, Any, tuple]] = []
         self.ran_backward = False
         self._grad_owner: dict[int, Any] = {}
         self._known = known
@@ -173,6 +174,10 @@ class Capture:
         value = fetch()
         self.guards.append((fetch, value))
         return value
+
+    def defer(self, op: Any, traced: Any, static: tuple) -> None:
+        """Note a check of values that are not known yet."""
+        self.checks.append((op, traced, static))
 
     def called(self, module: Any) -> None:
         """Note a module's training flag as part of the program."""

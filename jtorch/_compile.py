@@ -24,6 +24,7 @@ from jtorch._capture import Boundary, Capture, Source, in_foreign_trace, state
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import no_grad
+from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
 from jtorch.ops._op import Program
 
@@ -60,7 +61,7 @@ def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None 
         return functools.partial(compile, disable=disable)
     if disable:
         return model
-    if hasattr(model, "named_parameters"):
+    if isinstance(model, Module):
         model.compile()
         return model
     return Compiled(model)
@@ -180,6 +181,7 @@ class _Entry:
         self.sources = capture.sources
         self.guards = capture.guards
         self.modules = tuple(capture.modules.values())
+        self.checks = _checks_of_arguments(capture, self._starts)
         self.captured = {id(s.owner): s for s in self.sources if s.slot == "self"}
         live = [x for x in leaves if isinstance(x, Tensor) and x._edge() is not None and not x._edge()[0].freed]
         reached, _ = tape.reachable(live)
@@ -283,6 +285,8 @@ class _Entry:
         if self.box_writes or self.captured:
             self._check_aliases(inputs)
         arrays = [_array(x) for x in inputs]
+        for op, places, traced, static in self.checks:
+            op.check(tuple(arrays[places[i]] if i in places else x for i, x in enumerate(traced)), static)
         node = None
         if self.records:
             outs, node = self._run_recorded(inputs, arrays)
@@ -348,6 +352,25 @@ class _Entry:
                     f"compile(): expected argument {i} not to be a tensor that the function also reaches by itself and "
                     "writes, got one; pass a clone(), or do not pass it"
                 )
+
+
+def _checks_of_arguments(capture: Capture, starts: list) -> list:
+    """The checks that need the values of arguments only: each as (op, {place: argument}, traced values, static ones)."""
+    found = []
+    for op, traced, static in capture.checks:
+        places = {
+            i: next(n for n, start in enumerate(starts) if x is start)
+            for i, x in enumerate(traced)
+            if any(x is start for start in starts) and not _args.is_inexact(x.dtype)
+        }
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, jax.core.Tracer) else x for x in traced]
+        if places and all(x is None or i in places or _is_shape(x) for i, x in enumerate(shapes)):
+            found.append((op, places, shapes, static))
+    return found
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, jax.ShapeDtypeStruct | int | float)
 
 
 def _array(value: Any) -> Any:
@@ -416,3 +439,4 @@ def _held_once() -> int:
 
 
 _HELD_ONCE = _held_once()
+compiler.append(Compiled)

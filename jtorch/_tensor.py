@@ -567,8 +567,16 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
         arrays.append(value)
         edges.append(edge)
     if op.validate is not None:
-        op.check(tuple(arrays) if not op.spread else _op.gather(arrays, op.layout(traced)), static)
+        _check(op, arrays if not op.spread else _op.gather(arrays, op.layout(traced)), static)
     return program, arrays, edges
+
+
+def _check(op: Any, traced: Sequence, static: tuple) -> None:
+    """Validate values now; in a program that is being made, leave it to each call of the program."""
+    if state.session is None:
+        op.check(traced, static)
+    else:
+        state.session.defer(op, traced, static)
 
 
 def _wrap_all(outs: Sequence, node: Any) -> list[Tensor]:

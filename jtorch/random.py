@@ -7,6 +7,7 @@ same "random" numbers on every call.
 """
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -166,6 +167,19 @@ def next_key(name: str, generator: Generator | None = None) -> jax.Array:
             "`with jtorch.random.keyed(key):` with a key that is an argument of the traced function"
         )
     return (generator or default_generator).next_key()
+
+
+def is_keyed() -> bool:
+    """Whether a `keyed` context gives the keys."""
+    return bool(_keyed)
+
+
+_streams = itertools.count()
+
+
+def stream_key() -> jax.Array:
+    """A key for a stream of its own, by the current seed. Leaves the default generator's sequence as it is."""
+    return jax.random.fold_in(jax.random.key(default_generator.initial_seed() % 2**32), next(_streams) % 2**32)
 
 
 def _is_traced() -> bool:

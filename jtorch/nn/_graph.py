@@ -159,6 +159,7 @@ def start(module: Any) -> None:
     """Give a bare module what it has before anything is registered."""
     own = vars(module)
     own["_pytree__state"] = PytreeState()
+    own.pop("_pytree__nodes", None)  # the class has it
     for kind in REGISTRIES:
         own[kind] = {}
     own["_non_persistent_buffers_set"] = set()

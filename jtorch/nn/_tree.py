@@ -185,15 +185,18 @@ class Tree:
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or stop asking."""
         for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
-        return self
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = from_array(parameter.grad._value() * 0)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
         for parameter in self.parameters():
-            gradient = parameter.grad
-            if gradient is not None:
-                parameter.grad = None if set_to_none else from_array(gradient._value() * 0)
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = from_array(parameter.grad._value() * 0)
 
 
 def _attribute(module: Any, name: str) -> Any:

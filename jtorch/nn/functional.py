@@ -38,6 +38,9 @@ from jtorch.ops.classification import multi_margin_loss as multi_margin_loss
 from jtorch.ops.classification import multilabel_margin_loss as multilabel_margin_loss
 from jtorch.ops.classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from jtorch.ops.classification import nll_loss as nll_loss
+from jtorch.ops.distances import cosine_similarity as cosine_similarity
+from jtorch.ops.distances import pairwise_distance as pairwise_distance
+from jtorch.ops.distances import pdist as pdist
 from jtorch.ops.dropout import alpha_dropout as alpha_dropout
 from jtorch.ops.dropout import dropout as dropout
 from jtorch.ops.dropout import dropout1d as dropout1d
@@ -61,6 +64,8 @@ from jtorch.ops.loss import smooth_l1_loss as smooth_l1_loss
 from jtorch.ops.loss import soft_margin_loss as soft_margin_loss
 from jtorch.ops.pointwise import sigmoid as sigmoid
 from jtorch.ops.pointwise import tanh as tanh
+from jtorch.ops.products import bilinear as bilinear
+from jtorch.ops.products import linear as linear
 from jtorch.ops.ranking import cosine_embedding_loss as cosine_embedding_loss
 from jtorch.ops.ranking import hinge_embedding_loss as hinge_embedding_loss
 from jtorch.ops.ranking import margin_ranking_loss as margin_ranking_loss

@@ -60,9 +60,9 @@ class _Shared:
         self._forward_pre_hooks_with_kwargs: OrderedDict = OrderedDict()
         self._backward_pre_hooks: OrderedDict = OrderedDict()
         self._backward_hooks: OrderedDict = OrderedDict()
-        self.parameter: OrderedDict = OrderedDict()
-        self.buffer: OrderedDict = OrderedDict()
-        self.module: OrderedDict = OrderedDict()
+        self._parameters: OrderedDict = OrderedDict()
+        self._buffers: OrderedDict = OrderedDict()
+        self._modules: OrderedDict = OrderedDict()
 
     def any(self) -> bool:
         """Whether a call of any module has to look for hooks here."""
@@ -94,17 +94,17 @@ def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Call `hook(module, name, parameter)` when a module registers a parameter; what it returns takes its place."""
-    return register(shared.parameter, hook)
+    return register(shared._parameters, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
     """Call `hook(module, name, buffer)` when a module registers a buffer; what it returns takes its place."""
-    return register(shared.buffer, hook)
+    return register(shared._buffers, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     """Call `hook(module, name, child)` when a module registers a child; what it returns takes its place."""
-    return register(shared.module, hook)
+    return register(shared._modules, hook)
 
 
 def register_forward(owner: Any, hook: Callable, prepend: bool, with_kwargs: bool, always_call: bool) -> RemovableHandle:

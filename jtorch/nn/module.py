@@ -16,15 +16,39 @@ from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import no_grad
 from jtorch.nn import hooks
+from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed
 from jtorch.nn._casting import Casting
-from jtorch.nn._graph import HOOKS, REGISTRIES, GraphNode, epoch, start
+from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
 from jtorch.nn._tree import Tree
 from jtorch.nn.parameter import Buffer, Parameter, as_buffer
 
 mode_epoch = epoch
 compiler: list[Callable[[Callable], Callable]] = []
-"""`compiler[0](function)` is the compiled function; `compile` puts it here."""
+"""`compiler[0](function)` is the compiled function; the module that compiles puts it here."""
+
+
+# attributes: what they may be, and what is said where they may not
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, Tensor) and isinstance(value, Parameter)
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Module)
+
+
+def _is_buffer(value: Any) -> bool:
+    return isinstance(value, Tensor) and isinstance(value, Buffer) and value._is_buffer
+
+
+_KINDS = (
+    ("_parameters", _is_parameter, "parameters", "parameter", "torch.nn.Parameter or None"),
+    ("_modules", _is_module, "module", "child module", "torch.nn.Module or None"),
+    ("_buffers", _is_buffer, "buffer", "buffer", "torch.nn.Buffer, torch.Tensor or None"),
+)
+_BEHIND = ("sow", "perturb", "set_attributes", "iter_modules", "iter_children")
 
 
 def _type_name(value: Any) -> str:
@@ -34,7 +58,7 @@ def _type_name(value: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-class _Hidden:
+class _Behind:
     """A method that NNX gives every module, out of the way of a parameter, buffer or child of the same name."""
 
     def __init__(self, name: str):
@@ -56,17 +80,17 @@ _inside = _Inside()
 
 
 class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
-    """The base class of all layers and models.
+    """The base of all layers and models.
 
     Subclass it, call `super().__init__()` first, assign parameters, buffers and other modules as attributes, and define
-    `forward`. Call the module, not `forward`, so that hooks run.
+    `forward`. Call the module rather than `forward`, so that hooks run.
 
     Called with tensors it records gradients as torch does. Called with JAX arrays and no tensor it records nothing and
-    returns arrays: that is its use under `jax.jit`, `nnx.jit` and `nnx.grad`. Inside, `forward` sees tensors either way.
+    returns arrays: that is its use under `jax.jit`, `nnx.jit` and `nnx.grad`. Its `forward` sees tensors either way.
 
-    It is an `nnx.Module`: `nnx.split`, `nnx.jit`, `nnx.Optimizer` and the rest take it. `nnx.Module`s and
-    `nnx.Variable`s assigned as attributes are plain attributes to torch's side (neither in `parameters()` nor in
-    `state_dict()`), and seen by NNX.
+    It is an `nnx.Module`: `nnx.split`, `nnx.jit`, `nnx.Optimizer` and the rest take it. An `nnx.Module` or an
+    `nnx.Variable` assigned as an attribute is a plain attribute on torch's side (it is neither in `parameters()` nor in
+    `state_dict()`), and part of the graph on NNX's.
 
     Example:
         >>> import jtorch
@@ -81,19 +105,18 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
     call_super_init = False
     dump_patches = False
     _compiled: Callable | None = None
-    sow, perturb, set_attributes, iter_modules, iter_children = map(
-        _Hidden, ("sow", "perturb", "set_attributes", "iter_modules", "iter_children")
-    )
+    sow, perturb, set_attributes, iter_modules, iter_children = map(_Behind, _BEHIND)
 
     def __init_subclass__(cls, **flags: Any):
         flags["pytree"] = False  # a strict pytree refuses lists of modules, and attributes that were None before
         super().__init_subclass__(**flags)
 
     def __init__(self, *args: Any, **kwargs: Any):
-        if not self.call_super_init and kwargs:
-            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
-        if not self.call_super_init and args:
-            raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given")
+        if not self.call_super_init:
+            if kwargs:
+                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
+            if args:
+                raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given")
         start(self)
         vars(self)["training"] = True
         if self.call_super_init:
@@ -117,10 +140,10 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         _inside.call = True
         try:
             call = self._compiled or self._call_impl
-            if _only_arrays((args, kwargs)):
-                with no_grad():
-                    return _unboxed(call(*_boxed(args), **_boxed(kwargs)))
-            return call(*args, **kwargs)
+            if contents((args, kwargs)) != ARRAYS:
+                return call(*args, **kwargs)
+            with no_grad():
+                return unboxed(call(*boxed(args), **boxed(kwargs)))
         finally:
             _inside.call = False
 
@@ -144,16 +167,236 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._check_writable(name, value)
+        self._check_writable(value)
         own = vars(self)
-        for kind, (base, register, expected, what) in _KINDS.items():
+        for kind, accepts, many, one, expected in _KINDS:
             members = own.get(kind)
-            if isinstance(value, base):
+            if accepts(value):
                 if members is None:
-                    raise AttributeError(f"cannot assign {what} before Module.__init__() call")
-                if kind == "_buffers" or not (members is own.get("_modules") and isinstance(value, Tensor)):
-                    pass
-        raise NotImplementedError
+                    raise AttributeError(f"cannot assign {many} before Module.__init__() call")
+                if kind == "_parameters":
+                    self._check_name(name, kind, "parameter", owner=type(self))
+                self._forget(name, kind)
+                self._put(kind, name, value)
+                return
+            if members is not None and name in members:
+                if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
+                    raise TypeError(f"cannot assign '{_type_name(value)}' as {one} '{name}' ({expected} expected)")
+                self._put(kind, name, value)
+                return
+        if name == "training":
+            epoch[0] += 1
+        object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        self._check_writable(None)
+        for kind in REGISTRIES:
+            if name in vars(self).get(kind, ()):
+                self._forget(name)
+                return
+        object.__delattr__(self, name)
+
+    def _check_writable(self, value: Any) -> None:
+        """Raise where an attribute set inside a JAX trace would be lost, or would carry a tracer out."""
+        began = vars(self).get("_pytree__state")
+        if began is None or began.trace_state.is_valid():
+            return
+        if state.session is None:
+            self._check_valid_context(lambda: f"Cannot mutate '{type(self).__name__}' from different trace level")
+        if contents(value):
+            raise RuntimeError(
+                f"compile(): expected no attribute of a {type(self).__name__} from outside to be set to a tensor, got one; write "
+                "it in place (`self.x.copy_(value)`), or return it"
+            )
+
+    def _forget(self, name: str, but: str | None = None) -> None:
+        """Remove an attribute, whatever it is, unless it is in the registry `but`."""
         own = vars(self)
+        for members in (own, *(own[kind] for kind in REGISTRIES if kind != but)):
+            members.pop(name, None)
+        if but != "_buffers":
+            own["_non_persistent_buffers_set"].discard(name)
+        epoch[0] += 1
+
+    def _put(self, kind: str, name: str, value: Any, persistent: bool | None = None) -> None:
+        """Put a parameter, buffer or child in its registry."""
+        value = hooks.replaced(getattr(hooks.shared, kind), self, name, value)
+        if kind == "_buffers":
+            if _is_buffer(value):
+                persistent = value.persistent
+            if persistent is not None:
+                loose = self._non_persistent_buffers_set
+                loose.discard(name) if persistent else loose.add(name)
+            value = as_buffer(value)
+        vars(self)[kind][name] = value
+        epoch[0] += 1
+
+    def _check_name(self, name: Any, kind: str, word: str, shown: str = "", owner: Any = None) -> None:
+        members = vars(self).get(kind)
+        if members is None:
+            raise AttributeError(f"cannot assign {word} before Module.__init__() call")
+        if not isinstance(name, str):
+            raise TypeError(f"{word} name should be a string. Got {_type_name(name)}")
+        if "." in name:
+            raise KeyError(f'{word} name can\'t contain "."{shown}')
+        if not name:
+            raise KeyError(f'{word} name can\'t be empty string ""')
+        if name not in members and name not in _BEHIND and hasattr(owner or self, name):
+            raise KeyError(f"attribute '{name}' already exists")
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter. None holds its place among the names.
+
+        Raises:
+            TypeError: it is no Parameter.
+            KeyError: the name is taken, empty or has a dot.
+        """
+        self._check_name(name, "_parameters", "parameter")
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+            )
+        self._check_writable(None)
+        self._put("_parameters", name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a buffer: a tensor that is state of the module but no parameter. None holds its place among the names.
+
+        Args:
+            persistent: whether it belongs to the `state_dict`.
+
+        Raises:
+            TypeError: it is no tensor.
+            KeyError: the name is taken, empty or has a dot.
+        """
+        self._check_name(name, "_buffers", "buffer")
+        if isinstance(tensor, jax.Array):
+            tensor = from_array(tensor)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
+        self._check_writable(None)
+        self._put("_buffers", name, tensor, persistent)
+
+    def register_module(self, name: str, module: "Module | None") -> None:
+        """Add a child. None holds its place among the names.
+
+        Raises:
+            TypeError: it is no Module.
+            KeyError: the name is taken, empty or has a dot.
+        """
+        if module is not None:
+            check_module(module)
+        self._check_name(name, "_modules", "module", f", got: {name}")
+        self._check_writable(None)
+        self._put("_modules", name, module)
+
+    def add_module(self, name: str, module: "Module | None") -> None:
+        """Add a child, as `register_module` does."""
+        self.register_module(name, module)
+
+    # hooks
+
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> hooks.RemovableHandle:
+        """Call `hook(module, args)` before `forward`; what it returns takes the place of the arguments.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs)`, which returns None or both.
+        """
+        marks = {"with_kwargs": self._forward_pre_hooks_with_kwargs} if with_kwargs else {}
+        return hooks.register(self._forward_pre_hooks, hook, prepend, **marks)
+
+    def register_forward_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> hooks.RemovableHandle:
+        """Call `hook(module, args, output)` after `forward`; what it returns takes the place of the output.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs, output)`.
+            always_call: also when `forward` raises, with None for the output.
+        """
+        return hooks.register_forward(self, hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:
+        """Call `hook(module, grad_output)` before the gradients of this module are computed; what it returns replaces them."""
+        return hooks.register(self._backward_pre_hooks, hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients for the inputs have been computed; what it
+        returns replaces them."""
+        return hooks.register(self._backward_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook: Callable) -> hooks.RemovableHandle:
+        """As `register_full_backward_hook`.
+
+        Differs: torch's old hook sees the gradients of the last operation only, which is never what is wanted.
+        """
+        return self.register_full_backward_hook(hook)
+
+    # what it looks like
+
+    def extra_repr(self) -> str:
+        """What the repr shows in the parentheses. To be overridden."""
+        return ""
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self):
+        extra = self.extra_repr()
+        first = extra.split("\n") if extra else []
+        lines = [f"({name}): {indented(repr(child))}" for name, child in self._modules.items()]
+        if len(first) == 1 and not lines:
+            return f"{self._get_name()}({first[0]})"
+        inner = "".join(f"\n  {line}" for line in first + lines)
+        return f"{self._get_name()}({inner}\n)" if inner else f"{self._get_name()}()"
+
+    def __str__(self):
+        return repr(self)
+
+    def __dir__(self):
+        names = {*dir(type(self)), *vars(self), *(name for kind in REGISTRIES for name in vars(self).get(kind, ()))}
+        return sorted(name for name in names if not name[:1].isdigit())
+
+    # copies
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+
+    def __setstate__(self, state: dict) -> None:
+        start(self)
+        vars(self).update(state)
+
+    def __deepcopy__(self, memo: dict) -> "Module":
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return made
+
+    # what NNX's own train() and eval() set, so that a module inside an nnx.Module follows them
+
+    @property
+    def use_running_average(self) -> bool:
+        """Whether the module is in evaluation, in NNX's words."""
+        return not self.training
+
+    @use_running_average.setter
+    def use_running_average(self, value: bool) -> None:
+        self.training = not value
+
+
+_NOT_COPIED = frozenset(("_pytree__state", "_pytree__nodes", "_compiled"))
+
+
+def check_module(value: Any) -> None:
+    """Raise torch's TypeError unless the value is a module."""
+    if not isinstance(value, Module):
+        raise TypeError(f"{_type_name(value)} is not a Module subclass")
+
+
+def indented(text: str, by: int = 2) -> str:
+    """The text with every line but the first moved to the right."""
+    return text.replace("\n", "\n" + " " * by)

@@ -58,6 +58,9 @@ class _Owned(Tensor):
         self._node = None
         super().update_from_state(variable_state)  # type: ignore[misc]
 
+    def __str__(self) -> str:
+        return repr(self)
+
     def __deepcopy__(self, memo: dict) -> Any:
         if id(self) in memo:
             return memo[id(self)]
@@ -119,8 +122,6 @@ class Parameter(_Owned, nnx.Param):
     def __repr__(self, **options: Any):
         return "Parameter containing:\n" + super().__repr__(**options)
 
-    __str__ = __repr__
-
 
 class Buffer(_Owned, nnx.BatchStat):
     """A tensor that a module registers as a buffer when it is assigned as an attribute.
@@ -136,11 +137,11 @@ class Buffer(_Owned, nnx.BatchStat):
     """
 
     persistent = True
+    _is_buffer = False  # whether it registers itself when it is assigned
 
     def __init__(self, data: Any = None, *, persistent: bool = True):
         self._fill(_array(data, "Buffer"), False)
-        if not persistent:
-            self.persistent = False
+        self.persistent, self._is_buffer = persistent, True
         if isinstance(data, Tensor):
             self._take_graph(data)
         _share(data, self)
@@ -152,11 +153,12 @@ class Buffer(_Owned, nnx.BatchStat):
         elif data.requires_grad:
             self._requires_grad = True
 
-    def __str__(self) -> str:
-        return repr(self)
-
 
 def as_buffer(tensor: Any) -> Any:
     """The tensor as a module keeps it among its buffers."""
-    return tensor if isinstance(tensor, nnx.Variable) or not isinstance(tensor, Tensor) else Buffer(tensor)
+    if tensor is None or isinstance(tensor, _Owned):
+        return tensor
+    made = Buffer(tensor)
+    made._is_buffer = False
+    return made
 

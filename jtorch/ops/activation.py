@@ -1,6 +1,6 @@
 """Activations: functions of one array, elementwise or along one dimension, that networks put between their layers.
 
-Sigmoid and tanh are with the pointwise ops; rrelu and gumbel_softmax, which draw, are with sampling.
+Sigmoid and tanh are with the pointwise ops; rrelu and gumbel_softmax, which draw, are with dropout.
 """
 
 import inspect

@@ -1,6 +1,7 @@
 """Losses over classes: cross entropy and negative log-likelihood, and the margins between class scores.
 
-Class targets out of range raise where values are at hand; in compiled code they make the loss NaN.
+Class targets out of range raise where values are at hand; in compiled code they make the loss NaN. Targets may have any
+integer dtype, where torch takes int64 and uint8 only.
 """
 
 import jax

@@ -57,20 +57,25 @@ def _same_size(name: str, input: Array, target: Array) -> None:
     broadcast(name, input, target)
     if input.shape != target.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+            f"Using a target size (torch.Size({list(target.shape)})) that is different to the input size "
+            f"(torch.Size({list(input.shape)})). "
             "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=2,
         )
 
 
-def _weighted(name: str, loss: Array, input: Array, weight: Array | None, reduction: str) -> Array:
+def _weighted(name: str, loss: Array, weight: Array | None, reduction: str) -> Array:
     """The loss reduced; with a weight for each element, the mean is the weighted one."""
     if weight is None:
-        return _args.reduce_loss(loss, reduction, name).astype(input.dtype)
-    same = weight.shape == input.shape
-    _args.check(same, f"{name}(): expected weight of shape {input.shape}, got {weight.shape}")
-    total = _args.reduce_loss(loss * wide(weight), "sum" if reduction == "mean" else reduction, name)
-    return (total / jnp.sum(wide(weight)) if reduction == "mean" else total).astype(input.dtype)
+        return _args.reduce_loss(loss, reduction, name)
+    total = _args.reduce_loss(_scaled(name, loss, weight), "sum" if reduction == "mean" else reduction, name)
+    return total / jnp.sum(wide(weight)) if reduction == "mean" else total
+
+
+def _scaled(name: str, loss: Array, weight: Array) -> Array:
+    message = f"{name}(): expected weight of shape {loss.shape}, got {weight.shape}"
+    _args.check(weight.shape == loss.shape, message)
+    return loss * wide(weight)
 
 
 def _size(x: Array) -> Array:
@@ -101,7 +106,7 @@ def l1_loss(
         floats = _args.is_inexact(input.dtype)
         _args.check(floats, f"l1_loss(): expected a float dtype for the mean, got {input.dtype}", RuntimeError)
     loss = _size(wide(input) - wide(target))
-    return _weighted("l1_loss", loss, jnp.real(input), weight, reduction)
+    return _weighted("l1_loss", loss, weight, reduction).astype(jnp.real(input).dtype)
 
 
 @op(method=False, function=False, promote="same")
@@ -120,14 +125,14 @@ def mse_loss(
     _same_size("mse_loss", input, target)
     require_float("mse_loss", input)
     loss = jnp.square(wide(input) - wide(target))
-    return _weighted("mse_loss", loss, input, weight, legacy_reduction(size_average, reduce, reduction))
+    return _weighted("mse_loss", loss, weight, legacy_reduction(size_average, reduce, reduction)).astype(input.dtype)
 
 
 def _check_smooth_l1(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     _args.check(beta >= 0, f"smooth_l1_loss(): expected beta >= 0, got {beta}", RuntimeError)
 
 
-@op(method=False, function=False, promote="same", validate=_check_smooth_l1)
+@op(method=False, function=False, validate=_check_smooth_l1)
 def smooth_l1_loss(
     input: Array,
     target: Array,
@@ -143,9 +148,9 @@ def smooth_l1_loss(
         RuntimeError: beta < 0.
     """
     _same_size("smooth_l1_loss", input, target)
+    input, target = _args.promote(input, target)
     require_float("smooth_l1_loss", input)
     difference = wide(input) - wide(target)
-    beta = beta.astype(difference.dtype)
     size = _size(difference)
     near = difference * difference / (2 * jnp.where(beta > 0, beta, 1))
     loss = jnp.where(size < beta, near, size - beta / 2)
@@ -172,7 +177,8 @@ def huber_loss(
     difference = wide(input) - wide(target)
     size = _size(difference)
     loss = jnp.where(size <= delta, difference * difference / 2, delta * (size - delta / 2))
-    return _weighted("huber_loss", loss, input, weight, reduction)
+    loss = loss if weight is None else _scaled("huber_loss", loss, weight)
+    return reduced("huber_loss", loss, reduction).astype(input.dtype)
 
 
 # likelihoods
@@ -184,7 +190,7 @@ def _plogp(p: Array) -> Array:
     return jnp.where(positive, p * jnp.log(jnp.where(positive, p, 1)), jnp.where(p == 0, 0, jnp.nan))
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def kl_div(
     input: Array,
     target: Array,
@@ -201,16 +207,18 @@ def kl_div(
     Shape: (N, *), (N, *) -> (), or (N, *) without reduction
     """
     broadcast("kl_div", input, target)
-    _args.check(_args.is_inexact(input.dtype), f"kl_div(): expected a float dtype, got {input.dtype}", RuntimeError)
+    floats = _args.is_inexact(input.dtype) and _args.is_inexact(target.dtype)
+    _args.check(floats, f"kl_div(): expected float dtypes, got {input.dtype} and {target.dtype}", RuntimeError)
     if size_average is None and reduce is None and reduction == "mean":
-        message = "kl_div(): 'mean' divides by the batch size and the support size; 'batchmean', by the batch size only"
-        warnings.warn(message + ", gives the divergence", stacklevel=2)
-    reduction = legacy_reduction(size_average, reduce, reduction)
-    x, t = wide(input), wide(target)
+        message = "reduction: 'mean' divides the total loss by both the batch size and the support size; "
+        warnings.warn(message + "'batchmean' divides by the batch size only, which is the divergence", stacklevel=2)
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    x, t = (wide(a) for a in _args.promote(input, target))
     loss = jnp.exp(t) * (t - x) if log_target else _plogp(t) - t * x
-    if reduction == "batchmean":
-        return (jnp.sum(loss) / (input.shape[0] if input.ndim else 1)).astype(input.dtype)
-    return _args.reduce_loss(loss, reduction, "kl_div").astype(input.dtype)
+    loss = _args.reduce_loss(loss, "sum" if chosen == "batchmean" else chosen, "kl_div")
+    if reduction == "batchmean" and input.ndim:
+        loss = loss / input.shape[0]
+    return loss.astype(_args.promote_types(input.dtype, target.dtype))
 
 
 @op(method=False, function=False, promote="same")
@@ -297,6 +305,8 @@ def _bce_jvp(primals, tangents):
 
 
 def _check_bce(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    if input.shape != target.shape:
+        return  # the op itself says so
     for name, values in (("input", input), ("target", target)):
         values = np.asarray(values)
         inside = np.all((values >= 0) & (values <= 1))

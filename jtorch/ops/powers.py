@@ -102,7 +102,7 @@ def float_power(input: Array | Scalar, exponent: Array | Scalar) -> Array:
     """
     complex_result = any(jnp.iscomplexobj(x) for x in (input, exponent))
     dtype = _args.to_dtype(np.dtype(np.complex128 if complex_result else np.float64))
-    return _power(jnp.asarray(input).astype(dtype), jnp.asarray(exponent).astype(dtype))
+    return _power(*broadcast("float_power", *(jnp.asarray(x).astype(dtype) for x in (input, exponent))))
 
 
 @op(inplace=True)

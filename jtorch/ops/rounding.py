@@ -1,10 +1,12 @@
 """Rounding, signs and limits: functions made of straight pieces, and the neighbours of floats."""
 
+import builtins
+
 import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import elementwise, require
+from jtorch.ops._elementwise import broadcast, elementwise, require
 from jtorch.ops._op import Array, Op, Scalar, op
 
 # rounding
@@ -61,6 +63,10 @@ def frac(input: Array) -> Array:
 # signs
 
 
+def _sign(input: Array) -> Array:
+    return input if input.dtype == jnp.bool_ else jnp.sign(jnp.where(jnp.isnan(input), 0, input))
+
+
 @op(inplace=True, alias="absolute")
 @elementwise("ifc")
 def abs(input: Array) -> Array:
@@ -71,11 +77,7 @@ def abs(input: Array) -> Array:
     """
     if not _args.is_float(input.dtype):
         return jnp.abs(input)
-    return input * jax.lax.stop_gradient(jnp.sign(input))
-
-
-def _sign(input: Array) -> Array:
-    return input if input.dtype == jnp.bool_ else jnp.sign(jnp.where(jnp.isnan(input), 0, input))
+    return input * jax.lax.stop_gradient(_sign(input))
 
 
 @op(inplace=True)
@@ -156,6 +158,15 @@ def nextafter(input: Array, other: Array) -> Array:
 # limits
 
 
+def _greater(x: Array, y: Array) -> Array:
+    """The greater one, with torch's slopes: a half each for equal ones, 1 each where one is NaN."""
+    if _args.is_integral(x.dtype):
+        return jnp.maximum(x, y)
+    half = jnp.asarray(0.5, x.dtype)
+    level = jnp.where(x == y, half * x + half * y, x + y)
+    return jnp.where(x > y, x, jnp.where(x < y, y, level))
+
+
 @op
 @elementwise("bif", error=RuntimeError, widen=False)
 def maximum(input: Array, other: Array) -> Array:
@@ -164,7 +175,11 @@ def maximum(input: Array, other: Array) -> Array:
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for complex numbers.
     """
-    return _chosen(jnp.maximum, input, other)
+    return _greater(input, other)
+
+
+def _smaller(x: Array, y: Array) -> Array:
+    return jnp.minimum(x, y) if _args.is_integral(x.dtype) else -_greater(-x, -y)
 
 
 @op
@@ -175,4 +190,111 @@ def minimum(input: Array, other: Array) -> Array:
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for complex numbers.
     """
-    return _chosen(jnp.minimum, input, other)
+    return _smaller(input, other)
+
+
+@op
+@elementwise("bif", error=RuntimeError, widen=False)
+def fmax(input: Array, other: Array) -> Array:
+    """The greater of each two elements, or the one that is not NaN. The first of equal ones gets the gradient.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: RuntimeError for complex numbers.
+    """
+    return jnp.where((input >= other) | jnp.isnan(other), input, other)
+
+
+@op
+@elementwise("bif", error=RuntimeError, widen=False)
+def fmin(input: Array, other: Array) -> Array:
+    """The smaller of each two elements, or the one that is not NaN. The first of equal ones gets the gradient.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: RuntimeError for complex numbers.
+    """
+    return jnp.where((input <= other) | jnp.isnan(other), input, other)
+
+
+def _held(bound: Array | Scalar | None, dtype: jnp.dtype) -> Array | None:
+    """A limit in the dtype of the result; one beyond what integers hold becomes the last that they do."""
+    if bound is None:
+        return None
+    bound = jnp.asarray(bound)
+    if dtype.kind in "iu" and bound.dtype.kind in "iu":
+        info, own = jnp.iinfo(dtype), jnp.iinfo(bound.dtype)
+        low, high = (builtins.max(info.min, own.min), builtins.min(info.max, own.max))
+        bound = jnp.clip(bound, low, high)
+    return bound.astype(dtype)
+
+
+def _limited(name: str, input: Array, min: Array | Scalar | None, max: Array | Scalar | None) -> Array:
+    """The input between the limits. What equals a limit has slope 1 along the input, and NaN has none."""
+    dtype = _args.result_type(*(x for x in (input, min, max) if x is not None))
+    require(name, dtype, "bif")
+    x, *limits = broadcast(name, input.astype(dtype), *(_held(x, dtype) for x in (min, max) if x is not None))
+    low, high = (None if x is None else limits.pop(0) for x in (min, max))
+    true = jnp.ones((), bool)
+    inside = (true if low is None else x >= low) & (true if high is None else x <= high)
+    value = x if low is None else jnp.maximum(x, low)
+    value = jax.lax.stop_gradient(value if high is None else jnp.minimum(value, high))
+    known = ~jnp.isnan(value)
+    if low is not None:
+        value = jnp.where(known & (x < low) & (true if high is None else low < high), low, value)
+    if high is not None:
+        value = jnp.where(known & ((x > high) | (~true if low is None else high < low)), high, value)
+    return jnp.where(inside, x, value)
+
+
+@op(inplace=True, alias="clip")
+def clamp(input: Array, min: Array | Scalar | None = None, max: Array | Scalar | None = None) -> Array:
+    """The input where it lies between `min` and `max`, else the limit it is beyond; `max` where `min > max`.
+
+    Shape: (*), (*), (*) -> (*), broadcast
+    Raises: RuntimeError without any limit; NotImplementedError for complex numbers.
+    Differs: torch raises for limits beyond the range of an integer dtype; here they are beyond every element.
+    """
+    given = min is not None or max is not None
+    _args.check(given, "clamp(): expected min or max, got neither", RuntimeError)
+    return _limited("clamp", input, min, max)
+
+
+@op(inplace=True)
+def clamp_min(input: Array, min: Array | Scalar) -> Array:
+    """The input where it is not below `min`, else `min`.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for complex numbers.
+    """
+    return _limited("clamp_min", input, min, None)
+
+
+@op(inplace=True)
+def clamp_max(input: Array, max: Array | Scalar) -> Array:
+    """The input where it is not above `max`, else `max`.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for complex numbers.
+    """
+    return _limited("clamp_max", input, None, max)
+
+
+def _finite(x: Array, nan: Scalar, posinf: Scalar | None, neginf: Scalar | None) -> Array:
+    info = jnp.finfo(x.dtype)
+    top, bottom = (info.max if posinf is None else posinf), (info.min if neginf is None else neginf)
+    nan, top, bottom = (jnp.asarray(v).astype(x.dtype) for v in (nan, top, bottom))
+    return jnp.where(jnp.isnan(x), nan, jnp.where(x == jnp.inf, top, jnp.where(x == -jnp.inf, bottom, x)))
+
+
+@op(inplace=True)
+def nan_to_num(
+    input: Array, nan: Scalar = 0.0, posinf: Scalar | None = None, neginf: Scalar | None = None
+) -> Array:
+    """The input with numbers for NaN and the infinities; None means the greatest and the least that the dtype holds.
+
+    Shape: (*) -> (*)
+    """
+    if _args.is_integral(input.dtype):
+        return input
+    if _args.is_complex(input.dtype):
+        return jax.lax.complex(*(_finite(x, nan, posinf, neginf) for x in (input.real, input.imag)))
+    return _finite(input, nan, posinf, neginf)

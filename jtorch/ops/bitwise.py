@@ -1,0 +1,60 @@
+"""Operations on integers: on their bits, and their common divisors and multiples."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from jtorch.ops._elementwise import elementwise
+from jtorch.ops._op import Array, Op, Scalar, op
+
+
+def _row(name: str, function: Callable, summary: str, kinds: str = "i") -> Op:
+    def body(input: Array | Scalar, other: Array | Scalar) -> Array:
+        return function(input, other)
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = f"""{summary}
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: NotImplementedError for floats{"" if "b" in kinds else " and bools"}.
+    """
+    return op(inplace=True, differentiable=False)(elementwise(kinds)(body))
+
+
+bitwise_and = _row("bitwise_and", jnp.bitwise_and, "The bits that are set in both.", "bi")
+bitwise_or = _row("bitwise_or", jnp.bitwise_or, "The bits that are set in at least one.", "bi")
+bitwise_xor = _row("bitwise_xor", jnp.bitwise_xor, "The bits that are set in exactly one.", "bi")
+
+
+@op(inplace=True, differentiable=False)
+@elementwise("bi")
+def bitwise_not(input: Array) -> Array:
+    """The bits that are not set; of bools the opposite.
+
+    Shape: (*) -> (*)
+    Raises: NotImplementedError for floats.
+    """
+    return jnp.bitwise_not(input)
+
+
+def _bits(x: Array) -> int:
+    return 8 * x.dtype.itemsize
+
+
+def _left(x: Array, y: Array) -> Array:
+    inside = (y >= 0) & (y < _bits(x))
+    return jnp.where(inside, jnp.left_shift(x, jnp.where(inside, y, 0)), 0)
+
+
+def _right(x: Array, y: Array) -> Array:
+    inside = (y >= 0) & (y < _bits(x))
+    if x.dtype.kind == "i":
+        return jnp.right_shift(x, jnp.where(inside, y, _bits(x) - 1))  # what lies beyond is the sign
+    return jnp.where(inside, jnp.right_shift(x, jnp.where(inside, y, 0)), 0)
+
+
+bitwise_left_shift = _row("bitwise_left_shift", _left, "The input shifted by `other` bits to the left.")
+bitwise_right_shift = _row("bitwise_right_shift", _right, "The input shifted by `other` bits to the right, its sign kept.")
+
+gcd = _row("gcd", jnp.gcd, "The greatest common divisor.")
+lcm = _row("lcm", jnp.lcm, "The least common multiple.")

@@ -1,0 +1,6 @@
+"""The index of optimizers and learning rate schedules."""
+
+from jtorch.optim.algorithms import SGD as SGD
+from jtorch.optim.algorithms import Adam as Adam
+from jtorch.optim.algorithms import AdamW as AdamW
+from jtorch.optim.optimizer import Optimizer as Optimizer
