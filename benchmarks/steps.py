@@ -1,7 +1,7 @@
 """The training step of whole models: jtorch.compile beside bare JAX, torch eager and torch.compile.
 
-Every candidate starts from the same weights and must show the same losses before it is timed. The first call is timed in
-a process of its own: `python -m benchmarks.steps MODEL CANDIDATE` prints its seconds.
+Every candidate starts from the same weights and must show the same losses before it is timed. The first call is timed
+in a process of its own: `python -m benchmarks.steps MODEL CANDIDATE` prints its seconds.
 """
 
 import json
@@ -150,7 +150,7 @@ def _check_losses(losses: dict[str, list[float]]) -> None:
 
 
 def measure_first_calls(model: str, names: list[str], rounds: int) -> dict[str, Timing]:
-    """The time of the first step of each candidate, which compiles it, in fresh processes without compilation caches."""
+    """The time of the first step of each candidate, which compiles it, in fresh processes and without caches."""
     settings = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     taken: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):

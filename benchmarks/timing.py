@@ -1,7 +1,7 @@
 """How things are timed: interleaved rounds, medians with quartiles, and a description of the machine.
 
-Candidates for the same work take turns within each round, so that a slow spell of the machine meets all of them. What is
-timed is in the other files.
+Candidates for the same work take turns within each round, so that a slow spell of the machine meets all of them.
+What is timed is in the other files.
 """
 
 import importlib.metadata

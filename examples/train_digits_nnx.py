@@ -1,7 +1,7 @@
 """The network of train_digits.py, trained the JAX way: nnx.jit, nnx.value_and_grad, and an Optax optimizer.
 
-The module is the same class. Called with plain arrays it returns plain arrays, and NNX carries its parameters, its batch
-statistics and its random state. Run `python examples/train_digits_nnx.py`.
+The module is the same class. Called with plain arrays it returns plain arrays, and NNX carries its parameters, its
+batch statistics and its random state. Run `python examples/train_digits_nnx.py`.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def train(epochs=12, batch_size=64, seed=0):
 
 def main():
     """Train as the command line says. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Train a small network on handwritten digits.")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jax.extend.core import get_opaque_trace_state
 
 
@@ -104,11 +105,11 @@ class Capture:
         """The tensor's array for use inside, lifted to a tracer at first touch if it comes from outside."""
         if tensor._base is not None:
             self.read(tensor._base)
-            if not isinstance(tensor._raw_value, jax.core.Tracer):
+            if not isinstance(tensor._raw_value, Tracer):
                 self._save(tensor)
             return tensor._current()
         array = tensor._raw_value
-        return array if isinstance(array, jax.core.Tracer) else self._lift(tensor)
+        return array if isinstance(array, Tracer) else self._lift(tensor)
 
     def _lift(self, tensor: Any) -> Any:
         if self._known is not None:
@@ -143,7 +144,7 @@ class Capture:
 
     def reads_grad(self, tensor: Any) -> None:
         """Note that `tensor.grad` is looked at: whether it is None decides what is traced."""
-        if id(tensor) in self.grads or isinstance(tensor._raw_value, jax.core.Tracer) and not self._is_outside(tensor):
+        if id(tensor) in self.grads or (isinstance(tensor._raw_value, Tracer) and not self._is_outside(tensor)):
             return
         grad = tensor._grad
         self.writes_grad(tensor)
@@ -157,7 +158,7 @@ class Capture:
             self.grads[id(tensor)] = (tensor, tensor._grad)
 
     def _is_outside(self, tensor: Any) -> bool:
-        return id(tensor) in self.saved or not isinstance(tensor._raw_value, jax.core.Tracer)
+        return id(tensor) in self.saved or not isinstance(tensor._raw_value, Tracer)
 
     # what is not a tensor
 

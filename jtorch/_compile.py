@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch._capture import Boundary, Capture, Source, in_foreign_trace, state
 from jtorch._tensor import Tensor, from_array
@@ -222,7 +223,7 @@ class _Entry:
             edge = leaf._edge()
             outs.append(leaf._value())
             return _Result("tensor", len(outs) - 1, edge[0].name() if edge is not None and edge[0].freed else "")
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             outs.append(leaf)
             return _Result("array", len(outs) - 1)
         return _Result("static", leaf)
@@ -363,7 +364,7 @@ def _checks_of_arguments(capture: Capture, starts: list) -> list:
             for i, x in enumerate(traced)
             if any(x is start for start in starts) and not _args.is_inexact(x.dtype)
         }
-        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, jax.core.Tracer) else x for x in traced]
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in traced]
         if places and all(x is None or i in places or _is_shape(x) for i, x in enumerate(shapes)):
             found.append((op, places, shapes, static))
     return found

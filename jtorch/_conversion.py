@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jtorch import _types
 from jtorch.ops import casting
@@ -106,7 +107,7 @@ class Conversion:
 
     def _concrete(self, name: str) -> Any:
         value = self._value()
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             raise RuntimeError(
                 f"{name}(): expected a tensor with a value, got one that is being traced by compile, jit, vmap or grad, "
                 "so its value is not known yet; keep the decision in tensors (torch.where), or take it outside"
@@ -156,7 +157,7 @@ for _name, _target in _SHORT.items():
 
 
 def _is_there(array: Any, device: _types.device) -> bool:
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         return True
     here = _types.device_of(array)
     return here.type == device.type and (device.index is None or device.index == (here.index or 0))
@@ -183,5 +184,5 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[_types.device | None, Any, bool
             dtype = arg
         elif arg is not None:
             raise TypeError(f"to(): expected a device, a dtype or a tensor, got {type(arg).__name__}")
-    copy = copy or len(flags) > 1 and flags[1]
+    copy = copy or (len(flags) > 1 and flags[1])
     return None if device is None else _types.device(device), None if dtype is None else casting.to_dtype(dtype), copy

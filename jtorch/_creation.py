@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch import _types, random
 from jtorch._tensor import Tensor, from_array
@@ -22,7 +23,7 @@ from jtorch.ops import _args, creation, sampling
 def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
     if device is not None:
         device = _types.device(device)
-        if not isinstance(array, jax.core.Tracer) and _types.device_of(array) != device:
+        if not isinstance(array, Tracer) and _types.device_of(array) != device:
             array = jax.device_put(array, device.jax())
     made = from_array(array)
     return made.requires_grad_() if requires_grad else made
@@ -87,7 +88,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
 
 def _copied(array: Any) -> Any:
-    return array if isinstance(array, jax.core.Tracer) else jnp.array(array, copy=True)
+    return array if isinstance(array, Tracer) else jnp.array(array, copy=True)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -165,7 +166,7 @@ empty = _creator(creation.empty)
 full = _creator(creation.full)
 eye = _creator(creation.eye)
 arange = _creator(creation.arange)
-range = _creator(creation.range)  # noqa: A001
+range = _creator(creation.range)
 linspace = _creator(creation.linspace)
 logspace = _creator(creation.logspace)
 empty_strided = _creator(creation.empty_strided)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch import _creation, _filling, _types
 from jtorch._capture import state
@@ -138,7 +139,7 @@ def _setitem(self, index, value):
 
 
 def _is_traced(tensor: Tensor) -> bool:
-    return isinstance(tensor._value(), jax.core.Tracer)
+    return isinstance(tensor._value(), Tracer)
 
 
 # what a tensor can tell of itself

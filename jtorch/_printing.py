@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from jtorch.ops import _args
 
@@ -140,7 +140,7 @@ def _ends(array: np.ndarray) -> np.ndarray:
 def tensor_text(tensor: Any) -> str:
     """The repr of a tensor: values, and whatever of size, dtype, device and graph does not go without saying."""
     array, tail = tensor.detach()._value(), []
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         return f"tensor(<traced>, size={tuple(array.shape)}, dtype={tensor.dtype})"
     prefix = "tensor("
     if tensor.device.type != "cpu":

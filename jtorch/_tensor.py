@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch import _printing, _types, _views
 from jtorch._capture import state
@@ -20,8 +21,6 @@ from jtorch._conversion import Conversion
 from jtorch._views import CUT, Step
 from jtorch.autograd import tape
 from jtorch.ops import _args, _op
-
-_Tracer = jax.core.Tracer
 
 
 class Tensor(Conversion):
@@ -131,7 +130,7 @@ class Tensor(Conversion):
         self._put(array)
 
     def _put(self, array: Any) -> None:
-        if isinstance(array, _Tracer) and not isinstance(self._raw_value, _Tracer):
+        if isinstance(array, Tracer) and not isinstance(self._raw_value, Tracer):
             raise RuntimeError(
                 "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new value "
                 "would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch.ops import _args
 
@@ -196,7 +197,7 @@ class device:
 
 def device_of(array: Any) -> device:
     """Where an array is; for one spread over several devices, the first. Tracers answer the default device."""
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, Tracer):
         found = jax.devices()[0]
     else:
         found = next(iter(array.devices()))

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch import _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _op
-
 
 
 @jax.jit
@@ -183,7 +183,7 @@ def stream_key() -> jax.Array:
 
 
 def _is_traced() -> bool:
-    return isinstance(jnp.zeros(()), jax.core.Tracer)
+    return isinstance(jnp.zeros(()), Tracer)
 
 
 _op.key_source.append(next_key)

@@ -161,10 +161,10 @@ def _made(name: str, dtype: torch.dtype, kind: str) -> list:
     _seed()
     inexact = dtype.is_floating_point or dtype.is_complex
     gradients = not kind and inexact and entry.supports_autograd and dtype in entry.supported_backward_dtypes("cpu")
-    make = entry.reference_inputs if kind else entry.sample_inputs
+    make = entry.reference_inputs_func if kind else entry.sample_inputs_func  # their wrappers walk the stack: slow
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return list(make("cpu", dtype, requires_grad=gradients))
+        return list(make(entry, "cpu", dtype, requires_grad=gradients))
 
 
 def spread(count: int, limit: int | None, always: Iterable[int] = ()) -> list[int]:
@@ -250,7 +250,7 @@ class ErrorCase(NamedTuple):
 
 def _errors(entry: Any) -> list:
     _seed()
-    return list(entry.error_inputs("cpu")) if entry.error_inputs_func is not None else []
+    return list(entry.error_inputs_func(entry, "cpu")) if entry.error_inputs_func is not None else []
 
 
 def error_cases() -> list[ErrorCase]:

@@ -1,4 +1,4 @@
-"""What users are shown works: the examples reach their accuracy, the README's Python runs, the benchmarks print tables."""
+"""The examples reach their accuracy, the Python in the README runs, and the benchmarks print their tables."""
 
 import json
 import os

@@ -73,7 +73,7 @@ class FunctionNode:
         with enable_grad() if create_graph else no_grad():
             found = self.function.backward(self.ctx, *gradients)  # type: ignore[attr-defined]
         found = found if isinstance(found, tuple | list) else (found,)
-        if len(found) != len(self.edges) and any(g is not None for g in found[len(self.edges) :]) or len(found) < len(self.edges):
+        if (len(found) != len(self.edges) and any(g is not None for g in found[len(self.edges) :])) or len(found) < len(self.edges):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, got {len(found)})"
             )

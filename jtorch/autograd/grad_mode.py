@@ -53,7 +53,7 @@ class no_grad(_Mode):
 
     _grad = False
 
-    def __new__(cls, function: Callable | None = None):
+    def __new__(cls, function: Callable | None = None) -> Any:
         mode = super().__new__(cls)
         if function is None:
             return mode
@@ -92,7 +92,7 @@ class set_grad_enabled(_Mode):
 class inference_mode(_Mode):
     """As `no_grad`; the results are marked as inference tensors. `inference_mode(False)` records again."""
 
-    def __new__(cls, mode: Any = True):
+    def __new__(cls, mode: Any = True) -> Any:
         made = super().__new__(cls)
         if callable(mode):
             made.__init__()

@@ -75,7 +75,7 @@ class Node:
         self.program = program
         self.wanted = wanted
         self.pullback = pullback
-        self.flat = flat
+        self.flat: Sequence | None = flat
         self.edges = edges
         self.avals = avals
         self.sequence = next_number()
@@ -99,7 +99,7 @@ class Node:
 
     def pull(self, cotangents: tuple, create_graph: bool) -> Sequence:
         """The gradients for the edges: arrays, or tensors where the graph of the gradient is wanted too."""
-        if self.pullback is None:
+        if self.pullback is None or self.flat is None:
             raise RuntimeError(FREED)
         if not create_graph:
             return pull(self.pullback, cotangents)

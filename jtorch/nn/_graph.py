@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import numpy as np
 from flax import nnx
 from flax.nnx.pytreelib import PytreeState
 
@@ -70,18 +72,14 @@ def _shown(value: Any) -> Any:
     """A plain attribute as NNX is to take it: what it would take as static but cannot hash is compared by identity."""
     if _is_constant(value):
         return nnx.graphlib.StaticElem(value)
-    if isinstance(value, dict):
-        try:
-            sorted(value)
-            return value
-        except TypeError:
-            return _Static(value, id(value))
+    if isinstance(value, jax.Array | np.ndarray | nnx.Variable):
+        return value
     if isinstance(value, set):
         return _Static(set(value), frozenset(value))
     try:
-        hash(value)
-    except TypeError:
-        return value if nnx.graphlib.is_node(value) or nnx.is_data(value) else _Static(value, id(value))
+        sorted(value) if isinstance(value, dict) else nnx.graphlib.is_node(value) or hash(value)
+    except TypeError:  # keys of different types, or an object that compares by content
+        return _Static(value, id(value))
     return value
 
 

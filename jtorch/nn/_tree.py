@@ -185,10 +185,8 @@ class Tree:
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or stop asking."""
         for parameter in self.parameters():
-            if set_to_none:
-                parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad = from_array(parameter.grad._value() * 0)
+            parameter.requires_grad_(requires_grad)
+        return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""

@@ -53,6 +53,14 @@ class _Owned(Tensor):
     def _requires_grad(self, value: bool) -> None:
         self._var_metadata["requires_grad"] = value
 
+    def _put(self, array: Any) -> None:
+        made_here = isinstance(array, jax.core.Tracer) and self._trace_state.is_valid()
+        if not made_here:  # then Tensor's own check decides
+            super()._put(array)
+            return
+        self._raw_value = array
+        self._version += 1
+
     def update_from_state(self, variable_state: Any) -> None:
         """Take the value and metadata of another Variable, as NNX does when a state comes back."""
         self._node = None

@@ -3,7 +3,6 @@
 Sampling ops need `key=` here, or a `with jtorch.random.keyed(key):` around them.
 """
 
-# ruff: noqa: A004
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import elu as elu
@@ -223,9 +222,9 @@ from jtorch.ops.pointwise import exp2 as exp2
 from jtorch.ops.pointwise import expm1 as expm1
 from jtorch.ops.pointwise import lgamma as lgamma
 from jtorch.ops.pointwise import log as log
-from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import log1p as log1p
 from jtorch.ops.pointwise import log2 as log2
+from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import logit as logit
 from jtorch.ops.pointwise import rad2deg as rad2deg
 from jtorch.ops.pointwise import reciprocal as reciprocal

@@ -16,13 +16,17 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jtorch.ops import _args
 
 Array = jax.Array
-Scalar = bool | int | float | complex | jax.Array
-Key = Annotated[jax.Array, "key"]
-DType = Annotated[Any, "dtype"]
+if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
+    Scalar = Key = DType = Any
+else:
+    Scalar = bool | int | float | complex | jax.Array
+    Key = Annotated[jax.Array, "key"]
+    DType = Annotated[Any, "dtype"]
 
 registry: dict[str, "Op | Derived"] = {}
 """Every declared op by name."""
@@ -117,7 +121,22 @@ def _strong(x) -> Array:
     return jax.lax.convert_element_type(x, x.dtype) if x.aval.weak_type else x
 
 
-class Op:
+class _Flags:
+    """What `op` and `derived` say of a function beside its signature."""
+
+    method: bool
+    function: bool
+    inplace: bool
+    view: bool
+    promote: str | None
+    differentiable: bool
+    alias: tuple[str, ...]
+    eager: bool
+    validate: Callable | None
+    __signature__: inspect.Signature
+
+
+class Op(_Flags):
     """A declared op. Called with arrays it is the declared function, jitted; see the module's docstring.
 
     Attributes beside the flags of `op`: `body` (the function as declared), `bind` (arguments -> (traced, static) tuples),
@@ -226,7 +245,7 @@ class Op:
     def check(self, traced: Sequence, static: tuple) -> None:
         """Run the op's eager validation, if every traced value is concrete."""
         leaves = jax.tree.leaves(traced)
-        if not any(isinstance(x, jax.core.Tracer) for x in leaves):
+        if not any(isinstance(x, Tracer) for x in leaves):
             self._apply(self.validate, traced, static)
 
     def _promoted(self) -> Callable:
@@ -271,7 +290,7 @@ class Op:
         return _by_name, (self.name,)
 
 
-class Derived:
+class Derived(_Flags):
     """A registered function made of other ops: it takes arrays or tensors because they do. Flags as for `op`."""
 
     def __init__(self, body: Callable, flags: dict):

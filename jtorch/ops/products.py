@@ -14,7 +14,6 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.shape import dtype_of
 
 
 def precision_for(dtype: Any) -> jax.lax.Precision | None:

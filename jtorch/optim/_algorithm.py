@@ -214,7 +214,7 @@ def _put(tensors: list[Tensor], arrays: Sequence) -> None:
 # the state of one parameter
 
 BEGUN = "_begun"
-"""A state entry that is 0 before the first step and 1 after it. No dictionary has it: state that was loaded has begun."""
+"""A state entry that is 0 before the first step, then 1. No dictionary has it: state that was loaded has begun."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -339,7 +339,7 @@ class Algorithm(Optimizer):
     # the plan
 
     def _layout(self) -> list:
-        """What a plan depends on besides gradients: settings that are no inputs, parameters, the tensors of the state."""
+        """What a plan depends on besides gradients: settings that are no inputs, parameters, the state's tensors."""
         parts: list[Any] = []
         for group in self.param_groups:
             parts += [self._form(group), [*map(id, group["params"])]]

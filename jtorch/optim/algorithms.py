@@ -42,6 +42,7 @@ def trace(momentum: Any, dampening: Decay | None = None, nesterov: bool = False)
 
     State: `momentum_buffer`. Differs from `optax.trace` by the dampening.
     """
+
     def init(params):
         state = {"momentum_buffer": _zeros(params)}
         return state | {BEGUN: _scalar()} if dampening else state
@@ -241,8 +242,8 @@ class Adam(Algorithm):
         betas = _check_betas(betas, foreach, capturable)
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
-            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
+            "fused": fused, "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
         _check_fused(fused, foreach, differentiable)
