@@ -106,16 +106,23 @@ def run_steps(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES), help="which (default: all)")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"which of {', '.join(TABLES)} (default: all)")
     parser.add_argument("--models", nargs="+", choices=list(WORKS), default=list(WORKS))
-    parser.add_argument("--ops", nargs="+", metavar="NAME", help="only these rows of the table of ops")
+    parser.add_argument(
+        "--ops", nargs="+", metavar="NAME", choices=[case.name for case in CASES], help="only these ops"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="turns of each candidate")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a turn")
     parser.add_argument("--first-calls", type=int, default=3, help="processes in which each compilation is timed")
     parser.add_argument("--no-first-calls", action="store_true", help="do not time compilation")
     parser.add_argument("--no-torch-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.tables = options.tables or list(TABLES)
+    unknown = set(options.tables) - set(TABLES)
+    if unknown:
+        parser.error(f"expected tables among {', '.join(TABLES)}, got {', '.join(unknown)}")
+    return options
 
 
 def main() -> None:

@@ -5,8 +5,6 @@ run and a full one. Samples are made when they are asked for.
 """
 
 import functools
-import json
-import pathlib
 import random
 import types
 import warnings
@@ -187,29 +185,6 @@ def dtypes(entry: Any, full: bool) -> list[torch.dtype]:
     return known if full else bounded or known[:1]
 
 
-_memory: dict[str, list[int]] = {}
-
-
-def remembered(key: str, make: Callable[[], list[int]]) -> list[int]:
-    """The sizes of an entry's samples. They are kept between runs: making all samples takes a minute."""
-    if key not in _memory:
-        _memory[key] = make()
-    return _memory[key]
-
-
-def load_memory(path: pathlib.Path) -> None:
-    """Take the sizes that an earlier run with this version of torch has kept."""
-    if path.exists():
-        kept = json.loads(path.read_text())
-        _memory.update(kept["sizes"] if kept["torch"] == torch.__version__ else {})
-
-
-def save_memory(path: pathlib.Path) -> None:
-    """Keep them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"torch": torch.__version__, "sizes": _memory}))
-
-
 def op_cases(full: bool) -> list[Case]:
     """Sample inputs of every entry, and reference inputs where torch has more of them."""
     found = []
@@ -225,7 +200,7 @@ def op_cases(full: bool) -> list[Case]:
 def _cases(entry: Any, dtype: torch.dtype, kind: str, limit: int | None) -> list[Case]:
     key = f"{label(entry)}-{dtype_name(dtype)}-{kind}"
     named = gaps.indices("op/" + key)
-    sizes = remembered(key, lambda: [_size(s) for s in _samples(entry, dtype, kind)])
+    sizes = [_size(s) for s in _samples(entry, dtype, kind)]
     small = [i for i, size in enumerate(sizes) if not kind or limit is None or size <= 4096]
     return [Case(entry, dtype, kind, small[i]) for i in spread(len(small), limit, map(small.index, named & set(small)))]
 

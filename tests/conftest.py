@@ -29,10 +29,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 torch.set_num_threads(1)
 
-import cases
 import gaps
-
-SIZES = ROOT / ".jax_cache" / "sample_sizes.json"
 
 
 def pytest_addoption(parser):
@@ -40,7 +37,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    cases.load_memory(SIZES)
     config.addinivalue_line("markers", "x64_off: also runs with JTORCH_X64=0, where it alone is selected")
     config.addinivalue_line("markers", "parity: one case of torch's databases")
 
@@ -62,8 +58,6 @@ def pytest_collection_modifyitems(config, items):
             for item in names[name]:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     config.stash[COLLECTED] = frozenset(names)
-    if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist, which would write all at once
-        cases.save_memory(SIZES)
     if not X64:
         dropped = [item for item in items if item.get_closest_marker("x64_off") is None]
         items[:] = [item for item in items if item.get_closest_marker("x64_off") is not None]

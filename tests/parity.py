@@ -250,3 +250,44 @@ def _close(mine: torch.Tensor, yours: torch.Tensor, what: str, tolerance: Mappin
     torch.testing.assert_close(
         mine, yours, equal_nan=True, check_stride=False, msg=lambda text: f"{what}: {text}", **tolerance
     )
+
+
+# one script under both libraries
+
+
+def agree(script: Callable, text: bool = False) -> None:
+    """Run `script(library)` with each library and compare what it returns or raises.
+
+    Args:
+        text: the messages of the errors have to agree too, up to the first full stop.
+    """
+    expected, got = (_told(script, library) for library in (torch, jtorch))
+    if isinstance(expected, Exception) or isinstance(got, Exception):
+        same_error(*(x if isinstance(x, Exception) else None for x in (got, expected)))
+        if text:
+            assert _first_sentence(got) == _first_sentence(expected)
+        return
+    same(got, expected, "result")
+
+
+def _told(script: Callable, library: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return script(library)
+        except Exception as error:  # noqa: BLE001 - the errors are what is compared
+            return error
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition(". ")[0].strip().rstrip(".")
+
+
+def scripts(table: list) -> Callable:
+    """A decorator that adds a function to a table of scripts."""
+
+    def add(function: Callable) -> Callable:
+        table.append(function)
+        return function
+
+    return add

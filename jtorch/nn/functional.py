@@ -1,5 +1,6 @@
 """The index of `F`: torch.nn.functional's names. Each is the op that `jtorch.ops` has, and is defined there."""
 
+# ruff: noqa: A004
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import elu as elu
@@ -31,12 +32,27 @@ from jtorch.ops.activation import softsign as softsign
 from jtorch.ops.activation import tanhshrink as tanhshrink
 from jtorch.ops.activation import threshold as threshold
 from jtorch.ops.activation import threshold_ as threshold_
+from jtorch.ops.averaging import adaptive_avg_pool1d as adaptive_avg_pool1d
+from jtorch.ops.averaging import adaptive_avg_pool2d as adaptive_avg_pool2d
+from jtorch.ops.averaging import adaptive_avg_pool3d as adaptive_avg_pool3d
+from jtorch.ops.averaging import avg_pool1d as avg_pool1d
+from jtorch.ops.averaging import avg_pool2d as avg_pool2d
+from jtorch.ops.averaging import avg_pool3d as avg_pool3d
+from jtorch.ops.averaging import lp_pool1d as lp_pool1d
+from jtorch.ops.averaging import lp_pool2d as lp_pool2d
+from jtorch.ops.averaging import lp_pool3d as lp_pool3d
 from jtorch.ops.classification import cross_entropy as cross_entropy
 from jtorch.ops.classification import linear_cross_entropy as linear_cross_entropy
 from jtorch.ops.classification import multi_margin_loss as multi_margin_loss
 from jtorch.ops.classification import multilabel_margin_loss as multilabel_margin_loss
 from jtorch.ops.classification import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from jtorch.ops.classification import nll_loss as nll_loss
+from jtorch.ops.conv import conv1d as conv1d
+from jtorch.ops.conv import conv2d as conv2d
+from jtorch.ops.conv import conv3d as conv3d
+from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
+from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
+from jtorch.ops.conv import conv_transpose3d as conv_transpose3d
 from jtorch.ops.distances import cosine_similarity as cosine_similarity
 from jtorch.ops.distances import pairwise_distance as pairwise_distance
 from jtorch.ops.distances import pdist as pdist
@@ -61,8 +77,30 @@ from jtorch.ops.loss import mse_loss as mse_loss
 from jtorch.ops.loss import poisson_nll_loss as poisson_nll_loss
 from jtorch.ops.loss import smooth_l1_loss as smooth_l1_loss
 from jtorch.ops.loss import soft_margin_loss as soft_margin_loss
+from jtorch.ops.normalization import batch_norm as batch_norm
+from jtorch.ops.normalization import group_norm as group_norm
+from jtorch.ops.normalization import instance_norm as instance_norm
+from jtorch.ops.normalization import layer_norm as layer_norm
+from jtorch.ops.normalization import local_response_norm as local_response_norm
+from jtorch.ops.normalization import normalize as normalize
+from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.pointwise import sigmoid as sigmoid
 from jtorch.ops.pointwise import tanh as tanh
+from jtorch.ops.pooling import adaptive_max_pool1d as adaptive_max_pool1d
+from jtorch.ops.pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d_with_indices
+from jtorch.ops.pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from jtorch.ops.pooling import adaptive_max_pool2d_with_indices as adaptive_max_pool2d_with_indices
+from jtorch.ops.pooling import adaptive_max_pool3d as adaptive_max_pool3d
+from jtorch.ops.pooling import adaptive_max_pool3d_with_indices as adaptive_max_pool3d_with_indices
+from jtorch.ops.pooling import max_pool1d as max_pool1d
+from jtorch.ops.pooling import max_pool1d_with_indices as max_pool1d_with_indices
+from jtorch.ops.pooling import max_pool2d as max_pool2d
+from jtorch.ops.pooling import max_pool2d_with_indices as max_pool2d_with_indices
+from jtorch.ops.pooling import max_pool3d as max_pool3d
+from jtorch.ops.pooling import max_pool3d_with_indices as max_pool3d_with_indices
+from jtorch.ops.pooling import max_unpool1d as max_unpool1d
+from jtorch.ops.pooling import max_unpool2d as max_unpool2d
+from jtorch.ops.pooling import max_unpool3d as max_unpool3d
 from jtorch.ops.products import bilinear as bilinear
 from jtorch.ops.products import linear as linear
 from jtorch.ops.ranking import cosine_embedding_loss as cosine_embedding_loss

@@ -3,6 +3,7 @@
 The dictionaries of a module's own hooks belong to the module. Hooks on the gradient of one tensor are in the tape.
 """
 
+import functools
 import itertools
 import warnings
 from collections import OrderedDict
@@ -194,14 +195,13 @@ class _Gate(Function):
     """Passes tensors through, and their gradients through a function."""
 
     @staticmethod
-    def forward(ctx, through, materialize, *tensors):
+    def forward(ctx, through, *tensors):
         ctx.through = through
-        ctx.set_materialize_grads(materialize)
         return tensors
 
     @staticmethod
     def backward(ctx, *gradients):
-        return None, None, *ctx.through(gradients)
+        return None, *ctx.through(gradients)
 
 
 def _gradient_hooks(module: Any) -> "_GradientHooks | None":
@@ -217,12 +217,12 @@ class _GradientHooks:
         self.module = module
         self.before = before
         self.after = after
-        self.grad_outputs: tuple = ()
+        self.grad_outputs: tuple | None = None
 
     def enter(self, args: tuple) -> tuple:
         """The arguments, those that want gradients having gone through a gate."""
         self.inputs = args
-        self.inputs_at, out = _pass(args, self._with_inputs, True)
+        self.inputs_at, out = _pass(args, self._with_inputs)
         return out
 
     def leave(self, result: Any) -> Any:
@@ -236,11 +236,19 @@ class _GradientHooks:
             )
             return result
         self.count = len(values)
-        self.outputs_at, out = _pass(values, self._with_outputs, False)
+        self.outputs_at, out = _pass(values, self._with_outputs)
+        self.arrived: set[int] = set()
+        for i in self.outputs_at:
+            out[i].register_hook(functools.partial(self._note, i))
         return out if isinstance(result, tuple) else out[0]
+
+    def _note(self, place: int, gradient: Any) -> None:
+        self.arrived.add(place)
 
     def _with_outputs(self, gradients: Sequence) -> Sequence:
         full = _spread(gradients, self.outputs_at, [None] * self.count)
+        full = tuple(g if i in self.arrived else None for i, g in enumerate(full))
+        self.arrived.clear()
         for hook in self.before:
             full = _checked(hook(self.module, full), full, "Backward pre hook", "grad_output")
         self.grad_outputs = full
@@ -263,16 +271,18 @@ class _GradientHooks:
                 )
 
     def _with_inputs(self, gradients: Sequence) -> Sequence:
+        if self.grad_outputs is None:
+            return gradients
         full = _spread(gradients, self.inputs_at, [_zeros_like(x) for x in self.inputs])
         for hook in self.after:
             full = _checked(hook(self.module, full, self.grad_outputs), full, "Backward hook", "grad_input")
         return [full[i] for i in self.inputs_at]
 
 
-def _pass(values: tuple, through: Callable, materialize: bool) -> tuple[list[int], tuple]:
+def _pass(values: tuple, through: Callable) -> tuple[list[int], tuple]:
     """Send the tensors that want gradients through a gate: (their places, all values)."""
     at = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad] if state.grad else []
-    passed = _Gate.apply(through, materialize, *(values[i] for i in at)) if at else ()
+    passed = _Gate.apply(through, *(values[i] for i in at)) if at else ()
     return at, _spread(passed, at, list(values))
 
 

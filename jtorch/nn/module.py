@@ -109,7 +109,11 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
 
     def __init_subclass__(cls, **flags: Any):
         flags["pytree"] = False  # a strict pytree refuses lists of modules, and attributes that were None before
-        super().__init_subclass__(**flags)
+        cls.__no_type_check__ = True  # Flax evaluates annotations, in which it looks for what only pytrees have
+        try:
+            super().__init_subclass__(**flags)
+        finally:
+            del cls.__no_type_check__
 
     def __init__(self, *args: Any, **kwargs: Any):
         if not self.call_super_init:
@@ -135,12 +139,12 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.session is not None:
             state.session.called(self)
+        call = self._compiled or self._call_impl
         if _inside.call:
-            return self._call_impl(*args, **kwargs)
+            return call(*args, **kwargs)
         _inside.call = True
         try:
-            call = self._compiled or self._call_impl
-            if contents((args, kwargs)) != ARRAYS:
+            if (args and isinstance(args[0], Tensor)) or contents((args, kwargs)) != ARRAYS:
                 return call(*args, **kwargs)
             with no_grad():
                 return unboxed(call(*boxed(args), **boxed(kwargs)))
@@ -174,8 +178,8 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
             if accepts(value):
                 if members is None:
                     raise AttributeError(f"cannot assign {many} before Module.__init__() call")
-                if kind == "_parameters":
-                    self._check_name(name, kind, "parameter", owner=type(self))
+                if kind != "_modules":
+                    self._check_name(name, kind, one, owner=type(self) if kind == "_parameters" else self)
                 self._forget(name, kind)
                 self._put(kind, name, value)
                 return
@@ -220,9 +224,10 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
 
     def _put(self, kind: str, name: str, value: Any, persistent: bool | None = None) -> None:
         """Put a parameter, buffer or child in its registry."""
-        value = hooks.replaced(getattr(hooks.shared, kind), self, name, value)
+        if value is not None or kind != "_parameters":
+            value = hooks.replaced(getattr(hooks.shared, kind), self, name, value)
         if kind == "_buffers":
-            if _is_buffer(value):
+            if persistent is None and _is_buffer(value):
                 persistent = value.persistent
             if persistent is not None:
                 loose = self._non_persistent_buffers_set

@@ -183,8 +183,19 @@ def true_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
     return input / other
 
 
-@op(method=False, function=False, validate=_refuse_zero)
+@op(inplace=True, differentiable=False, validate=_refuse_zero)
 @elementwise("if")
+def floor_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
+    """`input / other` rounded down. It has no gradient.
+
+    Shape: (*), (*) -> (*), broadcast
+    Raises: RuntimeError for integers divided by 0.
+    """
+    return _floored(input, other)
+
+
+@op(method=False, function=False, validate=_refuse_zero)
+@elementwise("if", widen=False)  # the quotient of 16-bit floats is rounded to 16 bits before it is truncated
 def divide_rounded(input: Array | Scalar, other: Array | Scalar, rounding_mode: str) -> Array:
     """`input / other` rounded to an integer, towards zero (`trunc`) or down (`floor`). Its gradient is 0.
 
@@ -192,7 +203,7 @@ def divide_rounded(input: Array | Scalar, other: Array | Scalar, rounding_mode: 
     Raises: RuntimeError for integers divided by 0.
     """
     x, y = jax.lax.stop_gradient((input, other))
-    return _floored(x, y) if rounding_mode == "floor" else _truncated(x, y)
+    return floor_divide.body(x, y) if rounding_mode == "floor" else _truncated(x, y)
 
 
 @derived(inplace=True, alias="divide")
@@ -207,17 +218,6 @@ def div(input, other, *, rounding_mode=None):
     known = rounding_mode in ("trunc", "floor")
     _args.check(known, f"div(): expected rounding_mode None, 'trunc' or 'floor', got {rounding_mode!r}", RuntimeError)
     return divide_rounded(input, other, rounding_mode)
-
-
-@op(inplace=True, differentiable=False, validate=_refuse_zero)
-@elementwise("if")
-def floor_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
-    """`input / other` rounded down. It has no gradient.
-
-    Shape: (*), (*) -> (*), broadcast
-    Raises: RuntimeError for integers divided by 0.
-    """
-    return divide_rounded.body(input, other, "floor")
 
 
 def _linear(rest: Array, x: Array, y: Array, quotient: Callable) -> Array:

@@ -5,6 +5,7 @@ A matrix that cannot be inverted or factored raises `LinAlgError` where that can
 holds NaN or inf instead. The `*_ex` forms never raise and say so in `info`. Spectral decompositions are in `spectra`.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
+from jtorch.ops.products import precision_for
 
 
 class LinAlgError(RuntimeError):
@@ -54,6 +56,17 @@ def raise_for_info(name: str, info: Any, what: str) -> None:
         _args.fail(f"linalg.{name}(): expected {what}{where}; stopped at column {codes.reshape(-1)[batch]}", LinAlgError)
 
 
+@jax.custom_jvp
+def mirrored(A: Array) -> Array:
+    """The Hermitian matrix of which the lower triangle is given. Both triangles share the gradient, as in torch."""
+    return jnp.tril(A) + transposed(jnp.tril(A, -1))
+
+
+@mirrored.defjvp
+def _mirrored_tangent(primals, tangents):
+    return mirrored(primals[0]), (tangents[0] + transposed(tangents[0])) / 2
+
+
 # Cholesky
 
 
@@ -72,8 +85,8 @@ def linalg_cholesky_ex(A: Array, *, upper: bool = False, check_errors: bool = Fa
     Differs: the factor is NaN where it failed; torch leaves what it had so far.
     """
     matrices("cholesky", A)
-    lower = jnp.swapaxes(A, -1, -2).conj() if upper else A
-    L = jax.lax.linalg.cholesky(jnp.tril(lower), symmetrize_input=False)
+    lower = mirrored(transposed(A) if upper else A)
+    L = jax.lax.linalg.cholesky(lower, symmetrize_input=False)
     bad = jnp.isnan(jnp.diagonal(L, axis1=-2, axis2=-1).real)
     info = jnp.where(bad.any(-1), _first_bad_minor(lower), 0) if A.shape[-1] else jnp.zeros(A.shape[:-2])
     return CholeskyEx(transposed(L) if upper else L, info.astype(np.int32))
@@ -82,7 +95,6 @@ def linalg_cholesky_ex(A: Array, *, upper: bool = False, check_errors: bool = Fa
 def _first_bad_minor(A: Array) -> Array:
     """The order of the first leading minor that is not positive, by elimination."""
     size = A.shape[-1]
-    A = jnp.tril(A) + transposed(jnp.tril(A, -1))
 
     def step(k, state):
         A, found = state
@@ -117,6 +129,22 @@ def cholesky(input: Any, upper: bool = False) -> Any:
     return linalg_cholesky(input, upper=upper)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _cholesky_solved(B: Array, L: Array, upper: bool) -> Array:
+    half = _triangular(L, B, upper, adjoint=upper)
+    return _triangular(L, half, upper, adjoint=not upper)
+
+
+@_cholesky_solved.defjvp
+def _cholesky_solved_tangent(upper, primals, tangents):
+    (B, L), (dB, dL) = primals, tangents
+    X = _cholesky_solved(B, L, upper)
+    precision = precision_for(L.dtype)
+    half = jnp.matmul(transposed(dL), L, precision=precision) if upper else jnp.matmul(dL, transposed(L), precision=precision)
+    dA = half + transposed(half)
+    return X, _cholesky_solved(dB - jnp.matmul(dA, X, precision=precision), L, upper)
+
+
 @op
 def cholesky_solve(B: Array, L: Array, upper: bool = False) -> Array:
     """The X of `A @ X = B`, from the Cholesky factor of A.
@@ -130,9 +158,7 @@ def cholesky_solve(B: Array, L: Array, upper: bool = False) -> Array:
         f"cholesky_solve(): expected B of {L.shape[-1]} rows, got {B.shape}",
         RuntimeError,
     )
-    B, L = _batched(B, L)
-    half = _triangular(L, B, upper, adjoint=upper)
-    return _triangular(L, half, upper, adjoint=not upper)
+    return _cholesky_solved(*_batched(B, L), upper)
 
 
 @op
@@ -435,7 +461,7 @@ def linalg_det(A: Array) -> Array:
     Raises: RuntimeError for other than square float matrices.
     """
     matrices("det", A)
-    return jnp.linalg.det(A)
+    return jnp.linalg.det(A) if A.shape[-1] else jnp.ones(A.shape[:-2], A.dtype)
 
 
 @op

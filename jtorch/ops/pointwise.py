@@ -70,14 +70,21 @@ erfc = _row("erfc", jax.lax.erfc, "`1 - erf(input)`, exact for large elements.",
 erfinv = _row("erfinv", jax.lax.erf_inv, "The inverse of the error function.", kinds="bif")
 
 
-def _lgamma(x: Array) -> Array:
-    pole = x == 0  # where the derivative that JAX has is NaN
-    return jnp.where(pole, -jnp.log(x), jax.lax.lgamma(jnp.where(pole, 1, x)))
-
-
 def _digamma(x: Array) -> Array:
-    pole = x == 0
-    return jnp.where(pole, -1 / x, jax.lax.digamma(jnp.where(pole, 1, x)))
+    """By reflection where negative: the derivative that JAX has is wrong there."""
+    pole, negative = x == 0, x < 0
+    rest = x - jnp.round(x)
+    mirrored = jnp.where(negative, jnp.pi / jnp.tan(jnp.pi * jnp.where(negative, rest, 0.25)), 0)
+    value = jax.lax.digamma(jnp.where(negative, 1 - x, jnp.where(pole, 1, x))) - mirrored
+    return jnp.where(pole, -1 / x, jnp.where(negative & (rest == 0), jnp.nan, value))
+
+
+@jax.custom_jvp
+def _lgamma(x: Array) -> Array:
+    return jax.lax.lgamma(x)
+
+
+_lgamma.defjvps(lambda t, value, x: t * _digamma(x))
 
 
 lgamma = _row("lgamma", _lgamma, "The logarithm of the absolute value of the gamma function.", kinds="bif")

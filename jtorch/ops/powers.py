@@ -101,7 +101,7 @@ def float_power(input: Array | Scalar, exponent: Array | Scalar) -> Array:
     Shape: (*), (*) -> (*), broadcast
     """
     complex_result = any(jnp.iscomplexobj(x) for x in (input, exponent))
-    dtype = _args.to_dtype(np.dtype(np.complex128 if complex_result else np.float64))
+    dtype = jax.dtypes.canonicalize_dtype(np.complex128 if complex_result else np.float64)
     return _power(*broadcast("float_power", *(jnp.asarray(x).astype(dtype) for x in (input, exponent))))
 
 
@@ -134,6 +134,13 @@ def _(primals: tuple, tangents: tuple) -> tuple:
     return _logaddexp(x, y, base), share * tangents[0] + (1 - share) * tangents[1]
 
 
+def _complex_logaddexp(x: Array, y: Array) -> Array:
+    """Of complex numbers; the imaginary part is not brought back to -pi .. pi, as in torch."""
+    first = x.real >= y.real
+    high, low = jnp.where(first, x, y), jnp.where(first, y, x)
+    return high + jnp.log1p(jnp.exp(low - high))
+
+
 @op
 @elementwise("fc")
 def logaddexp(input: Array, other: Array) -> Array:
@@ -143,7 +150,7 @@ def logaddexp(input: Array, other: Array) -> Array:
     Raises: NotImplementedError for integers.
     """
     if _args.is_complex(input.dtype):
-        return jnp.logaddexp(input, other)
+        return _complex_logaddexp(input, other)
     return _logaddexp(input, other, jnp.ones((), input.dtype))
 
 

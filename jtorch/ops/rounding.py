@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import broadcast, elementwise, require
+from jtorch.ops._elementwise import broadcast, elementwise, require, with_slopes
 from jtorch.ops._op import Array, Op, Scalar, op
 
 # rounding
@@ -144,15 +144,16 @@ def _heaviside(input: Array, values: Array) -> Array:
     return jnp.where(input == 0, values, (input > 0).astype(values.dtype))
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True)
 @elementwise("f", widen=False)
 def nextafter(input: Array, other: Array) -> Array:
-    """The next float after the input towards `other`. It has no gradient.
+    """The next float after the input towards `other`. Its slope along the input is 1, but 0 where both are equal.
 
     Shape: (*), (*) -> (*), broadcast
     Raises: NotImplementedError for integers.
     """
-    return jnp.nextafter(input, other)
+    value = jnp.nextafter(*jax.lax.stop_gradient((input, other)))
+    return with_slopes(value, (input,), ((input != other).astype(value.dtype),))
 
 
 # limits

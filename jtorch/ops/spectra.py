@@ -3,6 +3,7 @@
 Vectors are determined only up to a sign or a phase; so are gradients through them.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.linalg import linalg_inv, linalg_solve, matrices, transposed
+from jtorch.ops.linalg import linalg_inv, linalg_solve, matrices, mirrored, transposed
 from jtorch.ops.norms import linalg_norm
 from jtorch.ops.products import precision_for
 from jtorch.ops.shape import movedim, reshape
@@ -57,7 +58,20 @@ def linalg_householder_product(A: Array, tau: Array) -> Array:
     Shape: (*, M, N), (*, K) -> (*, M, N)
     """
     matrices("householder_product", A, square=False)
-    return jax.lax.linalg.householder_product(A, tau)
+    rows, columns = A.shape[-2:]
+    fits = rows >= columns >= tau.shape[-1] and tau.shape[:-1] == A.shape[:-2]
+    _args.check(fits, f"linalg.householder_product(): expected M >= N >= K, got {A.shape} and {tau.shape}", RuntimeError)
+    count = tau.shape[-1]
+    vectors = jnp.tril(A, -1)[..., :count] + jnp.eye(rows, count, dtype=A.dtype)
+    start = jnp.broadcast_to(jnp.eye(rows, columns, dtype=A.dtype), A.shape)
+
+    def reflect(Q, step):
+        v, scale = step
+        along = jnp.einsum("...m,...mn->...n", jnp.conj(v), Q, precision=precision_for(A.dtype))
+        return Q - scale[..., None, None] * v[..., :, None] * along[..., None, :], None
+
+    steps = (jnp.moveaxis(vectors, -1, 0), jnp.moveaxis(tau, -1, 0))
+    return jax.lax.scan(reflect, start, steps, reverse=True)[0]
 
 
 class LinalgSVD(NamedTuple):
@@ -83,8 +97,13 @@ def linalg_svd(A: Array, full_matrices: bool = True, *, driver: str | None = Non
     Shape: (*, M, N) -> (*, M, M), (*, K), (*, N, N) for K = min(M, N); or (*, M, K), (*, K), (*, K, N)
     """
     matrices("svd", A, square=False)
-    square = A.shape[-1] == A.shape[-2]
-    return LinalgSVD(*jnp.linalg.svd(A, full_matrices=full_matrices and not square))
+    U, S, Vh = jnp.linalg.svd(A, full_matrices=False)
+    if not full_matrices or A.shape[-1] == A.shape[-2]:
+        return LinalgSVD(U, S, Vh)
+    rest_U, _, rest_Vh = jnp.linalg.svd(jax.lax.stop_gradient(A))  # the vectors of no singular value have no gradient
+    least = S.shape[-1]
+    U = jnp.concatenate([U, rest_U[..., least:]], -1)
+    return LinalgSVD(U, S, jnp.concatenate([Vh, rest_Vh[..., least:, :]], -2))
 
 
 @op(method=False, function=False)
@@ -136,12 +155,24 @@ class Eigh(NamedTuple):
     eigenvectors: Array
 
 
-def _hermitian(name: str, A: Array, UPLO: str) -> Array:
-    """The whole of a matrix of which one triangle is read."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _of_triangle(A: Array, lower: bool) -> Array:
+    """The Hermitian matrix of which one triangle is read. The gradient goes to all of A, as in torch."""
+    return mirrored(A if lower else transposed(A))
+
+
+@_of_triangle.defjvp
+def _of_triangle_tangent(lower, primals, tangents):
+    return _of_triangle(primals[0], lower), tangents[0]
+
+
+def _eigh(name: str, A: Array, UPLO: str) -> Eigh:
     matrices(name, A)
     known = UPLO in ("L", "U", "l", "u")
     _args.check(known, f"linalg.{name}(): expected UPLO 'L' or 'U', got {UPLO!r}", RuntimeError)
-    return A if UPLO in "Ll" else transposed(A)
+    lower = UPLO in "Ll"
+    vectors, values = jax.lax.linalg.eigh(_of_triangle(A, lower), lower=lower, symmetrize_input=False)
+    return Eigh(values, vectors)
 
 
 @op(method=False, function=False)
@@ -151,8 +182,7 @@ def linalg_eigh(A: Array, UPLO: str = "L") -> Eigh:
     Shape: (*, N, N) -> (*, N), (*, N, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    values, vectors = jnp.linalg.eigh(_hermitian("eigh", A, UPLO), symmetrize_input=False)
-    return Eigh(values, vectors)
+    return _eigh("eigh", A, UPLO)
 
 
 @op(method=False, function=False)
@@ -162,7 +192,7 @@ def linalg_eigvalsh(A: Array, UPLO: str = "L") -> Array:
     Shape: (*, N, N) -> (*, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    return jnp.linalg.eigh(_hermitian("eigvalsh", A, UPLO), symmetrize_input=False)[0]
+    return _eigh("eigvalsh", A, UPLO).eigenvalues
 
 
 @op(method=False, function=False)
@@ -174,7 +204,7 @@ def linalg_eig(A: Array) -> Eigh:
     Differs: on the CPU only, as in JAX.
     """
     matrices("eig", A)
-    return Eigh(*jnp.linalg.eig(A))
+    return Eigh(*jax.lax.linalg.eig(A, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
 
 
 @op(method=False, function=False)
@@ -192,19 +222,24 @@ def linalg_eigvals(A: Array) -> Array:
 # rank, inverses and least squares by singular values
 
 
-def _cutoff(A: Array, largest: Array, atol: Any, rtol: Any) -> Array:
-    """Below which a singular value counts as 0: `max(atol, rtol * largest)`, with torch's defaults."""
-    dtype = largest.dtype
+class Tolerance(NamedTuple):
+    """Singular values up to `max(atol, rtol * largest)` count as 0."""
+
+    atol: Array
+    rtol: Array
+
+    def counts(self, sizes: Array) -> Array:
+        """Which sizes count as not 0."""
+        return sizes > jnp.maximum(self.atol, self.rtol * jnp.max(sizes, -1))[..., None]
+
+
+def _tolerance(A: Array, atol: Any, rtol: Any) -> Tolerance:
+    """The tolerances given, or torch's defaults."""
+    dtype = A.real.dtype
     if rtol is None:
         usual = jnp.finfo(dtype).eps * max(A.shape[-2:])
         rtol = usual if atol is None else jnp.where(jnp.asarray(atol) > 0, 0, usual)
-    low = jnp.zeros((), dtype) if atol is None else jnp.asarray(atol).astype(dtype)
-    return jnp.maximum(low, jnp.asarray(rtol).astype(dtype) * largest)
-
-
-def _sizes(A: Array, hermitian: bool) -> Array:
-    values = jnp.abs(jnp.linalg.eigvalsh(A)) if hermitian else jnp.linalg.svd(A, compute_uv=False)
-    return jax.lax.stop_gradient(values)
+    return Tolerance(jnp.asarray(0 if atol is None else atol).astype(dtype), jnp.asarray(rtol).astype(dtype))
 
 
 @op(method=False, function=False, differentiable=False)
@@ -220,26 +255,25 @@ def linalg_matrix_rank(
         return jnp.zeros(A.shape[:-2], _args.long_dtype())
     if tol is not None:
         atol, rtol = tol, 0.0
-    values = _sizes(A, hermitian)
-    limit = _cutoff(A, jnp.max(values, -1), atol, rtol)
-    return jnp.sum(values > limit[..., None], -1).astype(_args.long_dtype())
+    sizes = jnp.abs(_eigh("matrix_rank", A, "L").eigenvalues) if hermitian else jnp.linalg.svd(A, compute_uv=False)
+    return jnp.sum(_tolerance(A, atol, rtol).counts(sizes), -1).astype(_args.long_dtype())
 
 
-@jax.custom_jvp
-def _pinv(A: Array, limit: Array) -> Array:
-    """The pseudoinverse, singular values up to the limit counting as 0. Its gradient needs no vectors."""
-    U, S, Vh = jnp.linalg.svd(A, full_matrices=False)
-    kept = S > limit[..., None]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _pinv(A: Array, tolerance: Tolerance, hermitian: bool) -> Array:
+    """The pseudoinverse. Its gradient needs no singular vectors."""
+    U, S, Vh = jnp.linalg.svd(mirrored(A) if hermitian else A, full_matrices=False)
+    kept = tolerance.counts(S)
     scaled = transposed(U) * jnp.where(kept, 1 / jnp.where(kept, S, 1), 0)[..., None].astype(A.dtype)
     return jnp.matmul(transposed(Vh), scaled, precision=precision_for(A.dtype))
 
 
 @_pinv.defjvp
-def _pinv_tangent(primals, tangents):
+def _pinv_tangent(hermitian, primals, tangents):
     # Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973): for matrices of constant rank
-    A, limit = primals
+    A, tolerance = primals
     dA = tangents[0]
-    P = _pinv(A, limit)
+    P = _pinv(A, tolerance, hermitian)
 
     def chain(*factors):
         out = factors[0]
@@ -265,10 +299,7 @@ def linalg_pinv(
     matrices("pinv", A, square=hermitian)
     if not A.size:
         return jnp.zeros((*A.shape[:-2], A.shape[-1], A.shape[-2]), A.dtype)
-    if hermitian:
-        A = jnp.tril(A) + transposed(jnp.tril(A, -1))
-    rtol = rcond if rtol is None else rtol
-    return _pinv(A, _cutoff(A, jnp.max(_sizes(A, False), -1), atol, rtol))
+    return _pinv(A, _tolerance(A, atol, rcond if rtol is None else rtol), hermitian)
 
 
 @op
@@ -297,21 +328,29 @@ def lstsq_parts(A: Array, B: Array, rcond: float | None, driver: str | None) -> 
     right = B[..., None] if vector else B
     fits = right.ndim >= 2 and right.shape[-2] == A.shape[-2]
     _args.check(fits, f"linalg.lstsq(): expected B of {A.shape[-2]} rows, got {B.shape}", RuntimeError)
-    S = _sizes(A, False)
-    rtol = jnp.finfo(S.dtype).eps * max(A.shape[-2:]) if rcond is None else rcond
-    limit = rtol * jnp.max(S, -1)
-    X = jnp.matmul(_pinv(A, limit), right, precision=precision_for(A.dtype))
+    tolerance = _tolerance(A, None, rcond)
+    S = jnp.linalg.svd(jax.lax.stop_gradient(A), compute_uv=False)
+    X = jnp.matmul(_pinv(A, tolerance, False), right, precision=precision_for(A.dtype))
     left = right - jnp.matmul(A, X, precision=precision_for(A.dtype))
     residuals = jnp.sum(jnp.abs(left) ** 2, -2)
-    rank = jnp.sum(S > limit[..., None], -1).astype(_args.long_dtype())
-    return Lstsq(X[..., 0] if vector else X, residuals, rank, S if driver in ("gelsd", "gelss") else S[..., :0])
+    rank = jnp.sum(tolerance.counts(S), -1).astype(_args.long_dtype())
+    return Lstsq(X[..., 0] if vector else X, residuals, rank, S if driver in ("gelsd", "gelss") else jnp.zeros(0, S.dtype))
+
+
+def _all_equal(values: Any, wanted: int) -> bool:
+    """Whether all values are the wanted one, as far as they are known."""
+    try:
+        return bool((np.asarray(values) == wanted).all())
+    except jax.errors.TracerArrayConversionError:
+        return True
 
 
 @derived(method=False, function=False)
 def linalg_lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
     """The X that makes `|A @ X - B|` least, with what is left, the rank and (drivers gelsd, gelss) the singular values.
 
-    The residuals are empty unless M > N and every matrix has full rank; where the rank is traced, unless M > N.
+    The residuals are there for M > N and a driver other than gelsy (the default), if every matrix has full rank; where
+    the rank is traced it is taken for full.
 
     Shape: (*, M, N), (*, M, K) -> (*, N, K), (*, K), (*), (*, min(M, N))
     Raises: RuntimeError for another driver or where the sizes do not match.
@@ -320,12 +359,7 @@ def linalg_lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | No
     drivers = (None, "gels", "gelsy", "gelsd", "gelss")
     _args.check(driver in drivers, f"linalg.lstsq(): expected driver to be one of {drivers}, got {driver!r}", RuntimeError)
     X, residuals, rank, S = lstsq_parts(A, B, rcond, driver)
-    tall = A.shape[-2] > A.shape[-1]
-    try:
-        full = tall and bool((np.asarray(rank) == A.shape[-1]).all())
-    except jax.errors.TracerArrayConversionError:
-        full = tall
-    if not full:
+    if A.shape[-2] <= A.shape[-1] or driver in (None, "gelsy") or not _all_equal(rank, A.shape[-1]):
         residuals = reshape(residuals, -1)[:0]
     if driver == "gels":
         rank = reshape(rank, -1)[:0]
@@ -490,8 +524,7 @@ def linalg_vander(x: Array, *, N: int | None = None) -> Array:
     """The powers of each element along a new last dimension, from 0 up.
 
     Shape: (*, L) -> (*, L, N), N being L by default
-    Raises: RuntimeError for a 0-d array or N below 2.
+    Raises: RuntimeError for N below 2.
     """
-    _args.check(x.ndim > 0, "linalg.vander(): expected at least 1 dimension, got 0", RuntimeError)
     _args.check(N is None or N > 1, f"linalg.vander(): expected N > 1, got {N}", RuntimeError)
-    return _powers(x, N, True, "linalg.vander")
+    return _powers(jnp.atleast_1d(x), N, True, "linalg.vander")

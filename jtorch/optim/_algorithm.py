@@ -1,15 +1,13 @@
-"""How an algorithm steps: its Optax chain on every parameter of every group, as one compiled program.
+"""How an algorithm steps: the flat lists that go into its program, and what comes out put back into the tensors.
 
 An `Algorithm` says which of a group's settings are numbers (inputs of the program: a new learning rate compiles
-nothing) and which are flags (part of the program), and builds a chain from them. The rest is here: state made when a
-parameter first has a gradient, the flat lists that go into the program, and the same step inside `jtorch.compile`. The
-chains themselves are in `algorithms`.
+nothing) and which are flags (part of it), and builds an Optax chain from them. What a step does is worked out once,
+as a `Plan`, and again when something other than values has changed. The chains themselves are in `algorithms`.
 """
 
-import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -22,142 +20,10 @@ from jtorch._capture import state as running
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad
-from jtorch.ops import _args, _op
+from jtorch.optim import _entries
+from jtorch.optim._entries import Count
+from jtorch.optim._program import STEP, Form, Input, Pass, Program, program
 from jtorch.optim.optimizer import Optimizer
-
-
-class Decay(NamedTuple):
-    """The factor of a running average, `keep * old + take * new`: a number and what is left of 1.
-
-    `take` is made where there is double precision: in float32, 1 - 0.999 has lost four digits.
-    """
-
-    keep: Any
-    take: Any
-
-
-class Input(NamedTuple):
-    """One number that goes into the program: the setting it is, and in which form."""
-
-    name: str
-    place: int | None  # in a tuple of numbers, such as betas
-    decay: bool
-    boxed: bool  # given as a Tensor
-
-    def of(self, group: dict) -> Any:
-        """The value at this moment."""
-        value = group[self.name]
-        return value if self.place is None else value[self.place]
-
-
-class Form(NamedTuple):
-    """What of one group is part of the program, beside shapes and dtypes."""
-
-    chain: Callable[[SimpleNamespace], optax.GradientTransformation]
-    inputs: tuple[Input, ...]
-    fixed: tuple[tuple[str, Any], ...]  # flags; None for a number whose 0 leaves something out
-
-    def transform(self, numbers: Iterator) -> optax.GradientTransformation:
-        """The chain for these numbers, in the order of `inputs`, two for each decay."""
-        at: dict[str, Any] = dict(self.fixed)
-        for name, place, decay, boxed in self.inputs:
-            value = next(numbers)
-            if decay:
-                value = Decay(value, 1 - value if boxed else next(numbers))
-            at[name] = value if place is None else (*at.get(name, ()), value)
-        return self.chain(SimpleNamespace(**at))
-
-
-# an update of one parameter, traced
-
-
-def named(state: Any) -> dict[str, Any]:
-    """The arrays in the state of a chain, by the names that its transformations give them."""
-    if isinstance(state, dict):
-        return state
-    return {k: v for part in state for k, v in named(part).items()}
-
-
-def _filled(state: Any, arrays: dict[str, Any]) -> Any:
-    """The same state with other arrays."""
-    if isinstance(state, dict):
-        return {k: arrays[k] for k in state}
-    parts = [_filled(part, arrays) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-
-
-def _widened(array: Any) -> Any:
-    """An array to calculate with: complex as pairs of real numbers, 16-bit floats as float32."""
-    if _args.is_complex(array.dtype):
-        return jnp.stack([array.real, array.imag], -1)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
-
-
-def _narrowed(array: Any, like: Any) -> Any:
-    if _args.is_complex(like.dtype):
-        array = jax.lax.complex(array[..., 0], array[..., 1])
-    return array.astype(like.dtype)
-
-
-def _update(form: Form, param: Any, grad: Any, entries: Sequence, numbers: Sequence) -> tuple[Any, list]:
-    """One parameter after the step, and its state in the order of `entries`."""
-    transform = form.transform(iter(numbers))
-    value = _widened(param)
-    template = jax.eval_shape(transform.init, value)
-    names = list(named(template))
-    state = _filled(template, dict(zip(names, map(_widened, entries), strict=True)))
-    updates, state = transform.update(_widened(grad), state, value)
-    after = named(state)
-    value = optax.apply_updates(value, updates)
-    return _narrowed(value, param), [_narrowed(after[n], old) for n, old in zip(names, entries, strict=True)]
-
-
-# the program of a step
-
-
-class Pass(NamedTuple):
-    """The updates that one group asks for: of which parameters (twice where a parameter is there twice)."""
-
-    form: Form
-    places: tuple[int, ...]
-
-
-class Program:
-    """The step over all parameters. `widths` is the number of state arrays of each parameter.
-
-    `run` is traced by whoever calls it; `call` is compiled and donates parameters and state.
-    """
-
-    def __init__(self, passes: tuple[Pass, ...], widths: tuple[int, ...]):
-        # compiled by themselves so that parameters of one shape are traced once; XLA inlines them
-        self.passes = [(p, jax.jit(functools.partial(_update, p.form))) for p in passes]
-        self.widths = widths
-        self.call = jax.jit(self.run, donate_argnums=(0, 2))
-
-    def run(self, params: Sequence, grads: Sequence, states: Sequence, numbers: Sequence) -> tuple[list, list]:
-        """The new parameters and the new states, from flat lists."""
-        values, rest, left = list(params), iter(states), iter(numbers)
-        entries = [list(itertools.islice(rest, n)) for n in self.widths]
-        for (form, places), update in self.passes:
-            own = list(itertools.islice(left, sum(1 + (i.decay and not i.boxed) for i in form.inputs)))
-            for i in places:
-                values[i], entries[i] = update(values[i], grads[i], entries[i], own)
-        return values, [x for each in entries for x in each]
-
-    @functools.cached_property
-    def op(self) -> _op.Program:
-        """The step as an op of one flat list, the parameters, gradients, states and numbers: what the tape records."""
-        count, end = len(self.widths), 2 * len(self.widths) + sum(self.widths)
-
-        def step(*flat):
-            values, states = self.run(flat[:count], flat[count : 2 * count], flat[2 * count : end], flat[end:])
-            return (*values, *states)
-
-        return _op.Program(step, "step")
-
-
-program = functools.lru_cache(maxsize=256)(Program)
-"""The program for these passes and widths. Optimizers of one kind and size share it."""
 
 
 class Plan(NamedTuple):
@@ -168,6 +34,7 @@ class Plan(NamedTuple):
     places: list[int]  # of the parameters that step, among all
     params: list[Tensor]
     states: list[Tensor]
+    counts: list[tuple[Count, int]]  # and how many had left each
     inputs: list[tuple[int, Input]]  # the numbers, with their groups
     program: Program
 
@@ -175,75 +42,39 @@ class Plan(NamedTuple):
 # arrays out of tensors, and back
 
 
-def _arrays(tensors: list[Tensor]) -> list:
+def arrays_of(tensors: list[Tensor]) -> list:
     if running.session is not None:
         return [t._value() for t in tensors]
     return [t._raw_value if t._base is None else t._value() for t in tensors]  # spares a call for each
 
 
 def _held_once() -> int:
-    """What getrefcount says of an array that only its tensor holds, counted the way `_donatable` does."""
+    """What getrefcount says of an array that only its tensor holds, counted the way `donatable` does."""
     tensors = [from_array(np.zeros(1))]
-    arrays = _arrays(tensors)
+    arrays = arrays_of(tensors)
     return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
 
 
 _HELD_ONCE = _held_once()
 
 
-def _donatable(tensors: list[Tensor]) -> list:
+def donatable(tensors: list[Tensor]) -> list:
     """The arrays of the tensors, a copy of each that something else holds too, since donating deletes it."""
-    arrays = _arrays(tensors)
+    arrays = arrays_of(tensors)
     for i in range(len(arrays)):
         if sys.getrefcount(arrays[i]) > _HELD_ONCE:
             arrays[i] = jnp.array(arrays[i], copy=True)
     return arrays
 
 
-def _put(tensors: list[Tensor], arrays: Sequence) -> None:
-    """Give each tensor its new array."""
-    direct = running.session is None and not any(isinstance(x, jax.core.Tracer) for x in arrays)
+def put(tensors: list[Tensor], arrays: Sequence, direct: bool) -> None:
+    """Give each tensor its new array; `direct` where no trace is running."""
     for tensor, array in zip(tensors, arrays, strict=True):
         if direct and tensor._base is None:
             tensor._raw_value = array
             tensor._version += 1
         else:
             tensor._rebind(array)
-
-
-# the state of one parameter
-
-BEGUN = "_begun"
-"""A state entry that is 0 before the first step, then 1. No dictionary has it: state that was loaded has begun."""
-
-
-@functools.lru_cache(maxsize=1024)
-def _shapes(form: Form, shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[int, ...]]:
-    """The names of the state entries of a parameter, in the order of the program, and their shapes there."""
-    wide = jax.eval_shape(_widened, jax.ShapeDtypeStruct(shape, dtype))
-    entries = named(jax.eval_shape(form.transform(itertools.repeat(0.5)).init, wide))
-    return {name: entry.shape for name, entry in entries.items()}
-
-
-def _fresh(transform: optax.GradientTransformation, param: Tensor) -> dict[str, Tensor]:
-    """New state. Under `compile` it is made outside the program, which then has it as input."""
-    array = param._raw_value if param._base is None else param._value()
-    with jax.ensure_compile_time_eval():
-        if isinstance(array, jax.core.Tracer):
-            array = jnp.zeros(array.shape, array.dtype)
-        made = named(transform.init(array))
-        return {name: from_array(jnp.asarray(entry)) for name, entry in made.items() if name != BEGUN}
-
-
-def _fitting(slots: dict, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A state entry that is there, made a tensor if it is a number, as old checkpoints have it."""
-    entry = slots[name]
-    if not isinstance(entry, Tensor):
-        entry = slots[name] = from_array(jnp.asarray(entry, _args.default_float()))
-    found = (*entry.shape, 2) if entry.dtype.is_complex else tuple(entry.shape)
-    message = f"step(): expected state {name!r} of shape {list(shape)}, got {list(found)}"
-    _args.check(found == tuple(shape), message, RuntimeError)
-    return entry
 
 
 class Algorithm(Optimizer):
@@ -278,13 +109,20 @@ class Algorithm(Optimizer):
         if self.defaults.get("differentiable"):
             self._step_recorded(plan, grads)
         elif plan.params:
-            traced = running.session is not None or isinstance(plan.params[0]._value(), jax.core.Tracer)
-            fetch, run = (_arrays, plan.program.run) if traced else (_donatable, plan.program.call)
-            numbers = [x._value() if isinstance(x, Tensor) else x for x in self._values(plan)]
-            values, states = run(fetch(plan.params), _arrays(grads), fetch(plan.states), numbers)
-            _put(plan.params, values)
-            _put(plan.states, states)
+            self._step(plan, grads)
         return loss
+
+    def _step(self, plan: Plan, grads: list[Tensor]) -> None:
+        numbers = [x._value() if isinstance(x, Tensor) else x for x in self._values(plan)]
+        if running.session is None and not isinstance(plan.params[0]._value(), jax.core.Tracer):
+            arrays = donatable(plan.params), arrays_of(grads), donatable(plan.states), numbers
+            values, states = plan.program.call(*arrays)
+            direct = not isinstance(values[0], jax.core.Tracer)
+        else:
+            values, states = plan.program.run(arrays_of(plan.params), arrays_of(grads), arrays_of(plan.states), numbers)
+            direct = False
+        put(plan.params, values, direct)
+        put(plan.states, states, direct)
 
     def _guarded(self, step: Callable, args: Any, kwargs: dict) -> Any:
         return step(self, *args, **kwargs)
@@ -345,58 +183,69 @@ class Algorithm(Optimizer):
             parts += [self._form(group), [*map(id, group["params"])]]
         return [*parts, *map(id, itertools.chain.from_iterable(map(dict.values, self.state.values())))]
 
+    def _fits(self, plan: Plan) -> bool:
+        """Whether a plan is still right for all but the gradients."""
+        return plan.layout == self._layout() and all(count.departures == n for count, n in plan.counts)
+
     def _plan(self) -> tuple[Plan, list[Tensor]]:
         """The plan for this step, and the gradients of the parameters that step."""
         params = [p for group in self.param_groups for p in group["params"]]
         grads = [p._grad for p in params] if running.session is None else [p.grad for p in params]
         absent = tuple([i for i, g in enumerate(grads) if g is None])
         plan = self.__dict__.get("_last_plan")
-        if plan is None or plan.absent != absent or plan.layout != self._layout():
-            plan = self._last_plan = self._new_plan(params, absent)
+        if plan is None or plan.absent != absent or not self._fits(plan):
+            plan = self._last_plan = self._new_plan(absent)
         if running.session is not None:
-            running.session.guard(self._layout)
-        return plan, grads if len(plan.places) == len(params) else [grads[i] for i in plan.places]  # type: ignore[return-value]
+            running.session.guard(lambda: self._fits(plan))
+        return plan, grads if len(plan.places) == len(params) else [grads[i] for i in plan.places]
 
-    def _new_plan(self, params: list[Tensor], absent: tuple[int, ...]) -> Plan:
-        missing, found = set(absent), {}  # found: the place of each parameter among those that step
-        states: list[Tensor] = []
-        widths, passes, inputs, places, first = [], [], [], [], 0
-        for at, group in enumerate(self.param_groups):
+    def _new_plan(self, absent: tuple[int, ...]) -> Plan:
+        missing, first = set(absent), 0
+        places: dict[Tensor, int] = {}
+        groups: list[tuple[Form, list[Tensor]]] = []
+        found: dict[Tensor, dict[str, Tensor]] = {}
+        for group in self.param_groups:
             form = self._form(group)
-            here = [i for i in range(first, first + len(group["params"])) if i not in missing]
-            for i in here:
-                if id(params[i]) not in found:
-                    found[id(params[i])] = len(places)
-                    places.append(i)
-                    entries = self._entries(params[i], group, form)
-                    widths.append(len(entries))
-                    states += entries
+            here = {i: p for i, p in enumerate(group["params"], first) if i not in missing}
             first += len(group["params"])
-            passes.append(Pass(form, tuple(found[id(params[i])] for i in here)))
-            inputs += [(at, each) for each in form.inputs]
-        made = program(tuple(passes), tuple(widths))
-        return Plan(self._layout(), absent, places, [params[i] for i in places], states, inputs, made)
+            groups.append((form, list(here.values())))
+            for i, p in here.items():
+                if places.setdefault(p, i) == i:
+                    found[p] = self._entries(p, group, form)
+        counts = self._counts(found, any(len(set(params)) < len(params) for _, params in groups))
+        return self._assembled(absent, places, groups, found, counts)
 
-    def _entries(self, param: Tensor, group: dict, form: Form) -> list[Tensor]:
-        """The tensors of a parameter's state in the order of the program; those that are missing are made."""
-        shapes = _shapes(form, tuple(param.shape), param._value().dtype)
-        if not shapes:
-            return []
-        slots = self.state[param]
-        known = {n: v for n, v in slots.items() if v is not None}
-        if not shapes.keys() - {BEGUN} <= known.keys():
-            numbers = [each.of(group) for each in form.inputs for _ in range(1 + (each.decay and not each.boxed))]
-            slots.update(_fresh(form.transform(iter(numbers)), param))
-            slots.update(known)
-        entries = {n: _fitting(slots, n, shape) for n, shape in shapes.items() if n != BEGUN}
-        if BEGUN in shapes:
-            entries[BEGUN] = self._begun(next(iter(entries.values())), bool(known))
-        return [entries[n] for n in shapes]
+    def _entries(self, param: Tensor, group: dict, form: Form) -> dict[str, Tensor]:
+        begun = self.__dict__.setdefault("_begun_flags", {})
+        return _entries.entries(self.state, param, group, form, begun)
 
-    def _begun(self, entry: Tensor, before: bool) -> Tensor:
-        """The tensor that says whether the state with this entry has been through a step."""
-        flags = self.__dict__.setdefault("_begun_flags", {})
-        if entry not in flags:
-            with jax.ensure_compile_time_eval():
-                flags[entry] = from_array(jnp.asarray(float(before), _args.default_float()))
-        return flags[entry]
+    def _counts(self, found: dict[Tensor, dict[str, Tensor]], twice: bool) -> dict[Tensor, Count | None]:
+        """The Count that each parameter shares with others; none if some parameter steps twice."""
+        counting = {p: self.state[p] for p, entries in found.items() if STEP in entries}
+        if twice:
+            for slots in counting.values():
+                _entries.part(slots)
+            return {}
+        others = [slots for p, slots in self.state.items() if p not in counting]
+        return dict(zip(counting, _entries.join([*counting.values()], others), strict=True))
+
+    def _assembled(self, absent: tuple, places: dict, groups: list, found: dict, counts: dict) -> Plan:
+        """The plan, from the parameters that step, their entries and their counts."""
+        at = {p: n for n, p in enumerate(places)}
+        shared = {id(c): c for c in counts.values() if c is not None}
+        count_at = {key: n for n, key in enumerate(shared)}
+        own = [[t for n, t in found[p].items() if n != STEP or counts.get(p) is None] for p in places]
+        passes = tuple(
+            Pass(form, tuple(at[p] for p in params), tuple(count_at.get(id(counts.get(p))) for p in params))
+            for form, params in groups
+        )
+        return Plan(
+            layout=self._layout(),
+            absent=absent,
+            places=list(places.values()),
+            params=list(places),
+            states=[*shared.values(), *(t for each in own for t in each)],
+            counts=[(c, c.departures) for c in shared.values()],
+            inputs=[(i, each) for i, (form, _) in enumerate(groups) for each in form.inputs],
+            program=program(passes, tuple(map(len, own)), len(shared)),
+        )

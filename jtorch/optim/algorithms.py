@@ -13,7 +13,9 @@ import optax
 
 from jtorch._tensor import Tensor
 from jtorch.ops import _args
-from jtorch.optim._algorithm import BEGUN, Algorithm, Decay
+from jtorch.optim._algorithm import Algorithm
+from jtorch.optim._entries import BEGUN
+from jtorch.optim._program import Decay
 
 # transformations
 
@@ -37,24 +39,31 @@ def power_rest(decay: Decay, step: Any) -> Any:
     return -jnp.expm1(jnp.asarray(step, wide) * jnp.log1p(-jnp.asarray(decay.take, wide)))
 
 
-def trace(momentum: Any, dampening: Decay | None = None, nesterov: bool = False) -> optax.GradientTransformation:
+def trace(
+    momentum: Any, dampening: Decay | None = None, nesterov: bool = False, cut: bool = False
+) -> optax.GradientTransformation:
     """Updates with momentum: `buffer = momentum * buffer + (1 - dampening) * update`, the first time undampened.
 
-    State: `momentum_buffer`. Differs from `optax.trace` by the dampening.
+    State: `momentum_buffer`. Differs from `optax.trace` by the dampening. `cut` lets no gradient through the first update,
+    as torch does in differentiable steps.
     """
+    counted = dampening is not None or cut
 
     def init(params):
         state = {"momentum_buffer": _zeros(params)}
-        return state | {BEGUN: _scalar()} if dampening else state
+        return state | {BEGUN: _scalar()} if counted else state
+
+    def entering(update, begun):
+        later = update if dampening is None else dampening.take * update
+        return jnp.where(begun == 0, jax.lax.stop_gradient(update) if cut else update, later) if counted else update
 
     def update(updates, state, params=None):
-        # in the first step the buffer is 0, so that there only the factor of the update matters
-        factor = jnp.where(state[BEGUN] > 0, dampening.take, 1.0) if dampening else None
-        new = updates if factor is None else jax.tree.map(lambda u: factor.astype(u.dtype) * u, updates)
+        # in the first step the buffer is 0, so that only what enters it matters
+        new = jax.tree.map(lambda u: entering(u, state.get(BEGUN)), updates)
         buffer = jax.tree.map(lambda b, n: momentum * b + n, state["momentum_buffer"], new)
         out = jax.tree.map(lambda u, b: u + momentum * b, updates, buffer) if nesterov else buffer
         state = {"momentum_buffer": buffer}
-        return out, state | {BEGUN: _scalar(1)} if dampening else state
+        return out, state | {BEGUN: _scalar(1)} if counted else state
 
     return optax.GradientTransformation(init, update)
 
@@ -136,7 +145,7 @@ class SGD(Algorithm):
     _numbers = ("lr", "momentum", "dampening", "weight_decay")
     _decays = ("dampening",)
     _parts = ("momentum", "dampening", "weight_decay")
-    _flags = ("nesterov", "maximize")
+    _flags = ("nesterov", "maximize", "differentiable")
 
     def __init__(
         self,
@@ -174,7 +183,7 @@ class SGD(Algorithm):
         return _chain(
             at.maximize and optax.scale(-1.0),
             _decay_weights(at.weight_decay),
-            at.momentum is not None and trace(at.momentum, at.dampening, at.nesterov),
+            at.momentum is not None and trace(at.momentum, at.dampening, at.nesterov, at.differentiable),
             optax.scale_by_learning_rate(at.lr),
         )
 

@@ -1,0 +1,107 @@
+"""Elements in order: sorting, and the k greatest or smallest. NaN counts as greater than every number."""
+
+import jax
+import jax.numpy as jnp
+
+from jtorch.ops import _args
+from jtorch.ops._op import Array, derived, op
+from jtorch.ops._reducing import along, iota, pick, shaped
+from jtorch.ops.extrema import Extremes
+
+
+def _require_order(name: str, x: Array) -> None:
+    _args.check(not _args.is_complex(x.dtype), f"{name}(): expected real numbers, got {x.dtype}", RuntimeError)
+
+
+def ordered(x: Array, axis: int, descending: bool = False) -> tuple[Array, Array]:
+    """The array sorted along an axis, and the int32 index of each element; equal elements keep their order."""
+    if descending:  # turned round before and after, so that equal elements keep their order
+        values, index = ordered(jnp.flip(x, axis), axis)
+        return jnp.flip(values, axis), x.shape[axis] - 1 - jnp.flip(index, axis)
+    return jax.lax.sort((x, iota(x, axis)), dimension=axis, num_keys=1)
+
+
+@op(method=False, function=False)
+def sort_stably(input: Array, dim: int, descending: bool) -> Extremes:
+    """The array sorted along a dimension, and the index of each element; equal elements keep their order.
+
+    Shape: (*) -> (*), (*)
+    Raises: RuntimeError for complex numbers.
+    """
+    _require_order("sort", input)
+    x, axis = along(input, dim, "sort", filled=False)
+    values, index = ordered(x, axis, descending)
+    return Extremes(values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape))
+
+
+@derived
+def sort(input, dim=-1, descending=False, stable=False):
+    """The array sorted along a dimension, and the index of each element, as a named tuple (values, indices).
+
+    NaN counts as the greatest. Equal elements keep their order, whatever `stable` says.
+
+    Shape: (*) -> (*), (*)
+    Raises: RuntimeError for complex numbers.
+    """
+    return sort_stably(input, dim, descending)
+
+
+@derived
+def argsort(input, dim=-1, descending=False, stable=False):
+    """The indices that sort the array along a dimension; equal elements keep their order.
+
+    Shape: (*) -> (*)
+    Raises: RuntimeError for complex numbers.
+    """
+    return sort_stably(input, dim, descending).indices
+
+
+@derived
+def msort(input):
+    """The array sorted along its first dimension.
+
+    Shape: (*) -> (*)
+    """
+    return sort_stably(input, 0, False).values
+
+
+def _greatest(x: Array, k: int, axis: int, largest: bool) -> Array:
+    """The indices of the k greatest or smallest elements along an axis, in order."""
+    key = jnp.moveaxis(jax.lax.stop_gradient(x), axis, -1)
+    if key.dtype == jnp.bool_:
+        key = key.astype(jnp.int8)
+    if _args.is_float(key.dtype):
+        key = jnp.where(jnp.isnan(key), jnp.nan, key)  # of positive sign, as top_k tells the signs of NaN apart
+    if not largest:
+        key = -key if _args.is_float(key.dtype) else ~key
+    return jnp.moveaxis(jax.lax.top_k(key, k)[1], -1, axis)
+
+
+@op
+def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Extremes:
+    """The k greatest elements along a dimension, or smallest, in order, and their indices, as a named tuple.
+
+    Shape: (*, L, *) -> (*, k, *), (*, k, *)
+    Raises: RuntimeError where k is out of range, or for complex numbers.
+    """
+    _require_order("topk", input)
+    x, axis = along(input, dim, "topk", filled=False)
+    _args.check(0 <= k <= x.shape[axis], f"topk(): expected k in 0 .. {x.shape[axis]}, got {k}", RuntimeError)
+    index = _greatest(x, k, axis, largest)
+    values = jnp.take_along_axis(x, index, axis)
+    shape = values.shape if input.ndim else () if k else (0,)
+    return Extremes(values.reshape(shape), index.astype(_args.long_dtype()).reshape(shape))
+
+
+@op
+def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> Extremes:
+    """The k-th smallest element along a dimension, counted from 1, and its index, as a named tuple (values, indices).
+
+    Shape: (*) -> (* without dim), (* without dim)
+    Raises: RuntimeError where k is out of range; IndexError where the dimension is empty.
+    """
+    x, axis = along(input, dim, "kthvalue")
+    _args.check(1 <= k <= x.shape[axis], f"kthvalue(): expected k in 1 .. {x.shape[axis]}, got {k}", RuntimeError)
+    index = jax.lax.slice_in_dim(ordered(jax.lax.stop_gradient(x), axis)[1], k - 1, k, axis=axis)
+    found = (pick(x, index, axis), index.astype(_args.long_dtype()))
+    return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))

@@ -1,0 +1,49 @@
+"""The same code run by torch and by jtorch, and what came of it in a form that can be compared."""
+
+import warnings
+
+import numpy as np
+import torch
+
+import jtorch
+
+
+def plain(value):
+    """A result without the types that differ between the libraries."""
+    if isinstance(value, torch.Tensor | jtorch.Tensor):
+        return ("tensor", str(value.dtype), tuple(value.shape), np.asarray(value.detach()).tolist(), value.requires_grad)
+    if isinstance(value, torch.nn.Module | jtorch.nn.Module):
+        return repr(value)
+    if isinstance(value, dict):
+        return {plain(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, type({}.keys()) | type({}.values()) | type({}.items())) or hasattr(value, "__next__"):
+        return [plain(v) for v in value]
+    return value
+
+
+def outcome(case, lib):
+    """What `case(lib)` returned or raised, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = plain(case(lib))
+        except Exception as error:
+            result = (type(error).__name__, str(error).replace("jtorch.nn.", "torch.nn.modules."))
+    return result, [str(w.message).split(" See ")[0] for w in caught]
+
+
+def check(case):
+    """The two libraries do the same."""
+    ours, theirs = outcome(case, jtorch), outcome(case, torch)
+    assert ours == theirs, f"\njtorch: {ours}\ntorch:  {theirs}"
+
+
+def filled(module):
+    """The module with its parameters and buffers set to 0, 1, 2, … divided by 10."""
+    lib = torch if isinstance(module, torch.nn.Module) else jtorch
+    with lib.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.copy_(lib.arange(tensor.numel()).reshape(tensor.shape) / 10)
+    return module

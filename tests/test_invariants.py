@@ -1,0 +1,258 @@
+"""What holds for every op by its being one: arrays, Tensors, jit and vmap agree; the tape is `jax.grad`; twins in place.
+
+The inputs are those that torch's samples lead to: a sample is run with every call of an op noted, so that ops which
+public functions are made of are reached too. `REACHED_BY` says how to reach those that no entry is named after.
+"""
+
+import functools
+import warnings
+from typing import Any, NamedTuple
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import parity
+import pytest
+import torch
+from reach import REACHED_BY
+
+import jtorch
+from jtorch.ops import _op
+
+CALLS = 2
+"""How many calls of each op are tried."""
+
+
+class Call(NamedTuple):
+    """One call of an op: its arrays, and how to make the call with others in their place."""
+
+    op: Any
+    arrays: tuple
+    tree: Any
+    leaves: tuple
+
+    def run(self, arrays, op=None) -> Any:
+        """The call with these in place of its arrays."""
+        values = iter(arrays)
+        leaves = [next(values) if x is _HOLE else x for x in self.leaves]
+        args, kwargs = jax.tree.unflatten(self.tree, leaves)
+        return (op or self.op)(*args, **kwargs)
+
+
+_HOLE = object()
+
+
+def _call(op, args, kwargs) -> Call | None:
+    leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: isinstance(x, jtorch.Tensor | jtorch.Size))
+    arrays = [x._value() if isinstance(x, jtorch.Tensor) else x for x in leaves]
+    if any(isinstance(x, jax.core.Tracer) for x in arrays):
+        return None
+    found = tuple(x for x in arrays if isinstance(x, jax.Array))
+    return Call(op, found, tree, tuple(_HOLE if isinstance(x, jax.Array) else x for x in arrays))
+
+
+class noted:  # noqa: N801 - reads as a phrase
+    """Within, calls of ops are appended to a list."""
+
+    def __enter__(self):
+        self.calls, self.kept = [], {}
+        for kind in (_op.Op, _op.Derived):
+            self.kept[kind] = kind.__call__
+            kind.__call__ = self._noting(kind.__call__)
+        return self.calls
+
+    def _noting(self, original):
+        @functools.wraps(original)
+        def call(op, *args, **kwargs):
+            self.calls.append((op, args, kwargs))
+            return original(op, *args, **kwargs)
+
+        return call
+
+    def __exit__(self, *_):
+        for kind, original in self.kept.items():
+            kind.__call__ = original
+
+
+def _own_entries(op) -> list:
+    """The entries of torch's database that are about this op."""
+    names = {op.name, *op.alias}
+    return [e for e in cases.entries() if cases.ours(e) is op or e.name.rpartition(".")[2] in names]
+
+
+def _runs(op):
+    """Functions that lead to calls of the op, one after another."""
+    reach = REACHED_BY.get(op.name)
+    if callable(reach):
+        yield reach
+        return
+    for entry in _own_entries(op) if reach is None else [e for e in cases.entries() if cases.label(e) == reach]:
+        dtype = cases.dtypes(entry, full=False)[0]
+        samples = [cases.Case(entry, dtype, "", i) for i in cases.spread(len(cases._samples(entry, dtype, "")), 12)]
+        for case in samples:
+            sample = case.sample()
+            args, kwargs = parity.to_jtorch(((sample.input, *sample.args), sample.kwargs))
+            yield functools.partial(cases.ours(entry), *args, **kwargs)
+
+
+@functools.lru_cache(maxsize=4)
+def calls_of(name: str) -> tuple:
+    """A few calls of an op with different arguments."""
+    op, found = _op.registry[name], []
+    for run in _runs(op):
+        with noted() as calls, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run()
+        made = [call for of, args, kwargs in calls if of is op and (call := _call(op, args, kwargs)) is not None]
+        found += made[:1] if not found or not made or _looks(made[0]) != _looks(found[-1]) else []
+        if len(found) == CALLS:
+            break
+    assert found, f"no call of {name} found: say in reach.py how to reach it"
+    return tuple(found)
+
+
+def _looks(call):
+    return [(a.shape, a.dtype) for a in call.arrays], str(call.leaves)
+
+
+ALL = sorted({op.name for op in _op.registry.values()})
+COMPILED = [n for n in ALL if isinstance(_op.registry[n], _op.Op) and not _op.registry[n].eager]
+GRADIENTS = [n for n in COMPILED if _op.registry[n].differentiable]
+INPLACE = [n for n in ALL if _op.registry[n].inplace]
+RANDOM = {n for n in ALL if getattr(_op.registry[n], "key_at", None) is not None}
+KEY = jax.random.key(0)
+
+
+def _flat(out) -> list:
+    """The arrays of a result, in order."""
+    tensors = jax.tree.leaves(out, is_leaf=lambda x: isinstance(x, jtorch.Tensor))
+    return [x._value() if isinstance(x, jtorch.Tensor) else jnp.asarray(x) for x in tensors]
+
+
+def _keyed(call: Call) -> Call:
+    """The call with a key of its own, if the op draws."""
+    if call.op.name not in RANDOM:
+        return call
+    op = functools.partial(call.op, key=KEY)
+    op.name = call.op.name
+    return call._replace(op=op)
+
+
+def _equal(got, expected, exactly=False):
+    got, expected = _flat(got), _flat(expected)
+    assert len(got) == len(expected)
+    for g, e in zip(got, expected, strict=True):
+        assert g.dtype == e.dtype and g.shape == e.shape
+        g, e = parity.to_torch(g), parity.to_torch(e)
+        limits = {"rtol": 0, "atol": 0} if exactly else {}
+        torch.testing.assert_close(g, e, equal_nan=True, **limits)
+
+
+@pytest.mark.x64_off
+@pytest.mark.parametrize("name", ALL)
+def test_arrays_in_arrays_out_and_tensors_in_tensors_out(name):
+    for call in map(_keyed, calls_of(name)):
+        if not call.arrays:
+            continue
+        on_arrays = call.run(call.arrays)
+        on_tensors = call.run([jtorch.Tensor(a) for a in call.arrays])
+        assert not any(isinstance(x, jtorch.Tensor) for x in jax.tree.leaves(on_arrays, is_leaf=_is_tensor))
+        _equal(on_tensors, on_arrays, exactly=True)
+
+
+def _is_tensor(value):
+    return isinstance(value, jtorch.Tensor)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_jit_and_vmap_give_the_same(name):
+    for call in map(_keyed, calls_of(name)):
+        expected = call.run(call.arrays)
+        _equal(jax.jit(lambda *a, call=call: call.run(a))(*call.arrays), expected)
+        if call.arrays and name not in RANDOM:
+            stacked = [jnp.stack([a, a]) for a in call.arrays]
+            batched = jax.vmap(lambda *a, call=call: call.run(a))(*stacked)
+            _equal([x[1] for x in _flat(batched)], expected)
+
+
+@pytest.mark.x64_off
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_tape_is_jax_grad(name):
+    for call in map(_keyed, calls_of(name)):
+        places = [i for i, a in enumerate(call.arrays) if jnp.issubdtype(a.dtype, jnp.floating)]
+        if not places or any(jnp.iscomplexobj(a) for a in call.arrays):
+            continue
+        expected = jax.grad(functools.partial(_weighed, call, places))([call.arrays[i] for i in places])
+        leaves = [jtorch.Tensor(a) for a in call.arrays]
+        for i in places:
+            leaves[i].requires_grad_()
+        outs = jax.tree.leaves(call.run(leaves), is_leaf=_is_tensor)
+        carriers = [x for x in outs if x.requires_grad]
+        if not carriers:
+            continue
+        vectors = [jtorch.Tensor(_weights(x._value())) for x in outs]
+        found = jtorch.autograd.grad(
+            carriers, [leaves[i] for i in places], [v for x, v in zip(outs, vectors, strict=True) if x.requires_grad],
+            materialize_grads=True,
+        )  # fmt: skip
+        _equal(list(found), expected)
+
+
+def _weighed(call, places, values):
+    """A scalar made of all outputs of a call."""
+    arrays = list(call.arrays)
+    for i, value in zip(places, values, strict=True):
+        arrays[i] = value
+    inexact = [x for x in _flat(call.run(arrays)) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return sum((jnp.sum(x * _weights(x)) for x in inexact), jnp.zeros(()))
+
+
+def _weights(array):
+    return jnp.asarray(np.linspace(0.5, 1.5, max(array.size, 1))[: array.size].reshape(array.shape)).astype(array.dtype)
+
+
+@pytest.mark.parametrize("name", INPLACE)
+def test_in_place_is_out_of_place(name):
+    for call in calls_of(name):
+        if not call.arrays or name in RANDOM:
+            continue
+        tensors = [jtorch.Tensor(a) for a in call.arrays]
+        target, before = tensors[0], call.arrays[0]
+        expected = _flat(call.run(call.arrays))[0]
+        twin = getattr(jtorch.Tensor, name + "_")
+        fits = jtorch.can_cast(jtorch.Tensor(expected).dtype, target.dtype)
+        if call.op.view or (expected.shape == before.shape and fits):
+            assert call.run(tensors, op=twin) is target
+            _equal(target, expected.astype(before.dtype))
+        else:
+            with pytest.raises(RuntimeError):
+                call.run(tensors, op=twin)
+            _equal(target, before, exactly=True)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_second_call_compiles_nothing(name, compilations):
+    for call in map(_keyed, calls_of(name)):
+        leaves = [jtorch.Tensor(a) for a in call.arrays]
+        for leaf in leaves:
+            if leaf.is_floating_point() and call.op.name not in UNRECORDED:
+                leaf.requires_grad_()
+
+        def step(call=call, leaves=leaves):
+            outs = jax.tree.leaves(call.run(leaves), is_leaf=_is_tensor)
+            carriers = [x for x in outs if isinstance(x, jtorch.Tensor) and x.requires_grad]
+            if carriers:
+                jtorch.autograd.backward(carriers, [jtorch.Tensor(jnp.zeros(x.shape, x._value().dtype)) for x in carriers])
+            return [x._value() for x in outs if isinstance(x, jtorch.Tensor)]
+
+        step()
+        step()  # the first accumulation into .grad compiles an addition
+        assert compilations(step) == 0
+
+
+UNRECORDED: set[str] = set()
+
+
+def test_every_name_reached_is_needed():
+    assert REACHED_BY.keys() <= set(ALL)
