@@ -255,7 +255,7 @@ _WRITTEN = {
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "mT": property(_matrix_transpose), "T": property(_all_transposed), "H": property(lambda self: _matrix_transpose(self).conj()),
     "mH": property(lambda self: _matrix_transpose(self).conj()),
-    "is_cuda": property(lambda self: self.device.type == "cuda"), "is_cpu": property(lambda self: self.device.type == "cpu"),
+    "unfold": registry["unfold_dimension"], "is_cuda": property(lambda self: self.device.type == "cuda"), "is_cpu": property(lambda self: self.device.type == "cpu"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ are Flax's semi-private names; they are used nowhere else but in `module` and `p
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -61,26 +61,57 @@ def _frame(attributes: dict, tensors: dict[str, bool]) -> _Static:
 
 
 _SCALARS = frozenset((bool, int, float, complex, str, bytes, type(None)))
+_DATA = object()
 
 
-def _is_constant(value: Any) -> bool:
-    """Whether a value can be compared as it is: a number, a text, or a tuple of such."""
-    return type(value) in _SCALARS or (isinstance(value, tuple) and all(map(_is_constant, value)))
+def _frozen(value: Any) -> Any:
+    """Lists, dictionaries and sets as hashable records of what is in them now; `_DATA` where arrays or modules are."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind in (list, tuple):
+        parts = [_frozen(x) for x in value]
+    elif kind is dict:
+        parts = [(k, _frozen(x)) for k, x in value.items()]
+    elif kind in (set, frozenset):
+        return _Frozen(kind, frozenset(value))
+    elif isinstance(value, jax.Array | np.ndarray | nnx.Variable) or nnx.graphlib.is_node(value):
+        return _DATA
+    else:
+        return _compared(value)
+    has_data = any((part[1] if kind is dict else part) is _DATA for part in parts)
+    return _DATA if has_data else _Frozen(kind, tuple(parts))
+
+
+def _compared(value: Any) -> Any:
+    """An object to be compared as it compares itself, or by identity where it cannot be hashed."""
+    try:
+        hash(value)
+    except TypeError:
+        return _Static(value, id(value))
+    return value
+
+
+class _Frozen(NamedTuple):
+    kind: type
+    parts: Any
+
+
+def _thawed(value: Any) -> Any:
+    """What `_frozen` was given, made anew."""
+    if isinstance(value, _Static):
+        return value.value
+    if not isinstance(value, _Frozen):
+        return value
+    if value.kind is dict:
+        return {k: _thawed(x) for k, x in value.parts}
+    return value.kind(value.parts if value.kind in (set, frozenset) else map(_thawed, value.parts))
 
 
 def _shown(value: Any) -> Any:
-    """A plain attribute as NNX is to take it: what it would take as static but cannot hash is compared by identity."""
-    if _is_constant(value):
-        return nnx.graphlib.StaticElem(value)
-    if isinstance(value, jax.Array | np.ndarray | nnx.Variable):
-        return value
-    if isinstance(value, set):
-        return _Static(set(value), frozenset(value))
-    try:
-        sorted(value) if isinstance(value, dict) else nnx.graphlib.is_node(value) or hash(value)
-    except TypeError:  # keys of different types, or an object that compares by content
-        return _Static(value, id(value))
-    return value
+    """A plain attribute as NNX is to take it."""
+    frozen = _frozen(value)
+    return value if frozen is _DATA else nnx.graphlib.StaticElem(frozen)
 
 
 class GraphNode:
@@ -98,7 +129,7 @@ class GraphNode:
             items[name] = _leaf(name, value, tensors)
         for name, value in plain:
             items[name] = _leaf(name, value, tensors) if isinstance(value, Tensor) else _shown(value)
-        items[_FRAME] = _frame(attributes, tensors)
+        items[_FRAME] = nnx.graphlib.StaticElem(_frame(attributes, tensors))
         return sorted(items.items()), type(self)
 
     @staticmethod
@@ -127,7 +158,7 @@ class GraphNode:
             own[kind].update(items)
         own["_non_persistent_buffers_set"] = set(loose)
         for name, value in values.items():
-            own[name] = value.value if isinstance(value, _Static) else value
+            own[name] = _thawed(value)
         epoch[0] += 1
 
     def _graph_node_set_key(self, key: str, value: Any) -> None:

@@ -67,6 +67,8 @@ from jtorch.ops.dropout import rrelu as rrelu
 from jtorch.ops.dropout import rrelu_ as rrelu_
 from jtorch.ops.embedding import embedding as embedding
 from jtorch.ops.embedding import one_hot as one_hot
+from jtorch.ops.folding import fold as fold
+from jtorch.ops.folding import unfold as unfold
 from jtorch.ops.loss import binary_cross_entropy as binary_cross_entropy
 from jtorch.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from jtorch.ops.loss import gaussian_nll_loss as gaussian_nll_loss
@@ -84,6 +86,7 @@ from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import local_response_norm as local_response_norm
 from jtorch.ops.normalization import normalize as normalize
 from jtorch.ops.normalization import rms_norm as rms_norm
+from jtorch.ops.padding import pad as pad
 from jtorch.ops.pointwise import sigmoid as sigmoid
 from jtorch.ops.pointwise import tanh as tanh
 from jtorch.ops.pooling import adaptive_max_pool1d as adaptive_max_pool1d

@@ -180,6 +180,8 @@ from jtorch.ops.extrema import extreme as extreme
 from jtorch.ops.extrema import extreme_along as extreme_along
 from jtorch.ops.extrema import max as max
 from jtorch.ops.extrema import min as min
+from jtorch.ops.folding import fold as fold
+from jtorch.ops.folding import unfold as unfold
 from jtorch.ops.gathering import gather as gather
 from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
@@ -262,6 +264,7 @@ from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import linalg_matrix_norm as linalg_matrix_norm
 from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
+from jtorch.ops.padding import pad as pad
 from jtorch.ops.pointwise import acos as acos
 from jtorch.ops.pointwise import acos as arccos
 from jtorch.ops.pointwise import acosh as acosh

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, op
 from jtorch.ops.norms import vector_norm
-from jtorch.ops.products import precision_for
 
 _MANY = 25  # rows from which torch takes distances from a matrix product
 

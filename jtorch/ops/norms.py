@@ -75,7 +75,7 @@ def _check_filled(name: str, x: Array, ord: float, axes: tuple[int, ...]) -> Non
 
 @op(method=False, function=False)
 def linalg_vector_norm(
-    x: Array, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Array, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Array:
     """`sum(|x| ** ord) ** (1 / ord)` over some dimensions; the largest |x| for inf, the smallest for -inf, the count of
     elements that are not zero for 0.
@@ -83,11 +83,11 @@ def linalg_vector_norm(
     Shape: (*) -> (* without dim)
     Raises: RuntimeError for integers, or the extreme of an empty array.
     """
-    x = _prepared("vector_norm", x, dtype)
-    axes = _args.dims(None if dim == () else dim, x.ndim, "linalg.vector_norm")
-    axes = tuple(a for a in axes if a < x.ndim)
-    _check_filled("vector_norm", x, float(ord), axes)
-    return vector_norm(x, float(ord), axes, keepdim)
+    input = _prepared("vector_norm", input, dtype)
+    axes = _args.dims(None if dim == () else dim, input.ndim, "linalg.vector_norm")
+    axes = tuple(a for a in axes if a < input.ndim)
+    _check_filled("vector_norm", input, float(ord), axes)
+    return vector_norm(input, float(ord), axes, keepdim)
 
 
 def _matrix_norm(A: Array, ord: float | str, one: int, two: int, keepdim: bool) -> Array:
@@ -118,26 +118,26 @@ _ORDERS = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 
 @op(method=False, function=False)
 def linalg_matrix_norm(
-    A: Array, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
+    input: Array, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
 ) -> Array:
     """The norm of matrices: 'fro', 'nuc', or of order 1, -1 (column sums), inf, -inf (row sums), 2, -2 (singular values).
 
     Shape: (*, M, N) -> (*)
     Raises: RuntimeError for integers, other orders, or fewer than two dimensions.
     """
-    A = _prepared("matrix_norm", A, dtype)
-    _args.check(A.ndim >= 2, f"linalg.matrix_norm(): expected at least 2 dimensions, got {A.ndim}", RuntimeError)
+    input = _prepared("matrix_norm", input, dtype)
+    _args.check(input.ndim >= 2, f"linalg.matrix_norm(): expected at least 2 dimensions, got {input.ndim}", RuntimeError)
     _args.check(ord in _ORDERS, f"linalg.matrix_norm(): expected ord to be one of {_ORDERS}, got {ord!r}", RuntimeError)
     _args.check(len(dim) == 2, f"linalg.matrix_norm(): expected two dims, got {dim}", RuntimeError)
-    one, two = _args.dims(dim, A.ndim, "linalg.matrix_norm")
-    if not (A.shape[one] and A.shape[two]):
-        return _norm_of_nothing(A, ord, one, two, keepdim)
-    return _matrix_norm(A, ord, one, two, keepdim)
+    one, two = _args.dims(dim, input.ndim, "linalg.matrix_norm")
+    if not (input.shape[one] and input.shape[two]):
+        return _norm_of_nothing(input, ord, one, two, keepdim)
+    return _matrix_norm(input, ord, one, two, keepdim)
 
 
 @op(method=False, function=False)
 def linalg_norm(
-    A: Array,
+    input: Array,
     ord: float | str | None = None,
     dim: int | Sequence[int] | None = None,
     keepdim: bool = False,
@@ -151,17 +151,17 @@ def linalg_norm(
     """
     axes = (dim,) if isinstance(dim, int) else dim
     if ord is None:
-        return linalg_vector_norm.body(A, 2, axes, keepdim, dtype=dtype)
+        return linalg_vector_norm.body(input, 2, axes, keepdim, dtype=dtype)
     _args.check(
-        axes is not None or A.ndim in (1, 2),
-        f"linalg.norm(): expected dim, or 1 or 2 dimensions, where ord is given; got {A.ndim} dimensions",
+        axes is not None or input.ndim in (1, 2),
+        f"linalg.norm(): expected dim, or 1 or 2 dimensions, where ord is given; got {input.ndim} dimensions",
         RuntimeError,
     )
     _args.check(
         axes is None or len(axes) in (1, 2), f"linalg.norm(): expected one or two dims, got {axes}", RuntimeError
     )
-    matrix = A.ndim == 2 if axes is None else len(axes) == 2
+    matrix = input.ndim == 2 if axes is None else len(axes) == 2
     if matrix:
-        return linalg_matrix_norm.body(A, ord, (-2, -1) if axes is None else axes, keepdim, dtype=dtype)
+        return linalg_matrix_norm.body(input, ord, (-2, -1) if axes is None else axes, keepdim, dtype=dtype)
     _args.check(not isinstance(ord, str), f"linalg.norm(): expected a number as order of vectors, got {ord!r}", RuntimeError)
-    return linalg_vector_norm.body(A, ord, axes, keepdim, dtype=dtype)
+    return linalg_vector_norm.body(input, ord, axes, keepdim, dtype=dtype)

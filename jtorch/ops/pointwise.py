@@ -74,8 +74,9 @@ def _digamma(x: Array) -> Array:
     """By reflection where negative: the derivative that JAX has is wrong there."""
     pole, negative = x == 0, x < 0
     rest = x - jnp.round(x)
-    mirrored = jnp.where(negative, jnp.pi / jnp.tan(jnp.pi * jnp.where(negative, rest, 0.25)), 0)
-    value = jax.lax.digamma(jnp.where(negative, 1 - x, jnp.where(pole, 1, x))) - mirrored
+    angle = jnp.pi * jnp.where(negative, rest, 0.5)
+    mirrored = jnp.pi * jnp.cos(angle) / jnp.sin(angle)
+    value = jax.lax.digamma(jnp.where(negative, 1 - x, jnp.where(pole, 1, x))) - jnp.where(negative, mirrored, 0)
     return jnp.where(pole, -1 / x, jnp.where(negative & (rest == 0), jnp.nan, value))
 
 

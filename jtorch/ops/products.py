@@ -1,10 +1,9 @@
-"""Products of matrices and vectors: matmul and its special cases, the `add*` forms, linear, einsum, tensordot, kron.
+"""Products of matrices and vectors: matmul and its special cases, the `add*` forms, linear, kron, cross.
 
-float32 is multiplied at full precision unless `set_float32_matmul_precision` trades it. Norms, decompositions and
-solvers are in `norms` and `linalg`.
+float32 is multiplied at full precision unless `set_float32_matmul_precision` trades it. einsum and tensordot are in
+`contraction`, norms, solvers and decompositions in `norms`, `linalg` and `spectra`.
 """
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,35 +15,14 @@ from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
 
 
-def precision_for(dtype: Any) -> jax.lax.Precision | None:
-    """The precision to multiply a dtype at; 16-bit floats have only one."""
-    return _args.precision() if np.dtype(dtype).itemsize >= 4 else None
-
-
-def same_dtype(name: str, *arrays: Array | None) -> None:
-    """Raise unless all arrays have one dtype, and not bool.
-
-    Raises: RuntimeError, or NotImplementedError for bool.
-    """
-    dtypes = {x.dtype for x in arrays if x is not None}
-    found = sorted(str(d) for d in dtypes)
-    _args.check(len(dtypes) == 1, f"{name}(): expected one dtype, got {' and '.join(found)}", RuntimeError)
-    _args.check(np.dtype(np.bool_) not in dtypes, f"{name}(): expected numbers, got bool", NotImplementedError)
-
-
-def _need(condition: bool, name: str, what: str, *arrays: Array) -> None:
-    shapes = " and ".join(str(x.shape) for x in arrays)
-    _args.check(condition, f"{name}(): expected {what}, got shapes {shapes}", RuntimeError)
-
-
 def product(name: str, a: Array, b: Array) -> Array:
     """`a @ b`, checked as torch does."""
     same_dtype(name, a, b)
-    _need(a.ndim > 0 and b.ndim > 0, name, "arrays with dimensions", a, b)
+    need(a.ndim > 0 and b.ndim > 0, name, "arrays with dimensions", a, b)
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    _need(a.shape[-1] == inner, name, "the last size of the first to be the last but one of the second", a, b)
+    need(a.shape[-1] == inner, name, "the last size of the first to be the last but one of the second", a, b)
     lead = zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)
-    _need(all(m == n or 1 in (m, n) for m, n in lead), name, "batch sizes that broadcast", a, b)
+    need(all(m == n or 1 in (m, n) for m, n in lead), name, "batch sizes that broadcast", a, b)
     return jnp.matmul(a, b, precision=precision_for(a.dtype))
 
 
@@ -65,7 +43,7 @@ def mm(input: Array, mat2: Array) -> Array:
     Shape: (M, K), (K, N) -> (M, N)
     Raises: RuntimeError for other than matrices, or where the sizes or dtypes do not match.
     """
-    _need(input.ndim == mat2.ndim == 2, "mm", "two matrices", input, mat2)
+    need(input.ndim == mat2.ndim == 2, "mm", "two matrices", input, mat2)
     return product("mm", input, mat2)
 
 
@@ -76,7 +54,7 @@ def bmm(input: Array, mat2: Array) -> Array:
     Shape: (B, M, K), (B, K, N) -> (B, M, N)
     Raises: RuntimeError for other than three dimensions, or where the sizes or dtypes do not match.
     """
-    _need(input.ndim == mat2.ndim == 3 and input.shape[0] == mat2.shape[0], "bmm", "two batches", input, mat2)
+    need(input.ndim == mat2.ndim == 3 and input.shape[0] == mat2.shape[0], "bmm", "two batches", input, mat2)
     return product("bmm", input, mat2)
 
 
@@ -87,7 +65,7 @@ def mv(input: Array, vec: Array) -> Array:
     Shape: (M, K), (K) -> (M)
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    _need(input.ndim == 2 and vec.ndim == 1, "mv", "a matrix and a vector", input, vec)
+    need(input.ndim == 2 and vec.ndim == 1, "mv", "a matrix and a vector", input, vec)
     return product("mv", input, vec)
 
 
@@ -98,7 +76,7 @@ def dot(input: Array, tensor: Array) -> Array:
     Shape: (N), (N) -> ()
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    _need(input.ndim == tensor.ndim == 1, "dot", "two vectors", input, tensor)
+    need(input.ndim == tensor.ndim == 1, "dot", "two vectors", input, tensor)
     return product("dot", input, tensor)
 
 
@@ -109,7 +87,7 @@ def vdot(input: Array, other: Array) -> Array:
     Shape: (N), (N) -> ()
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    _need(input.ndim == other.ndim == 1, "vdot", "two vectors", input, other)
+    need(input.ndim == other.ndim == 1, "vdot", "two vectors", input, other)
     return product("vdot", jnp.conj(input), other)
 
 
@@ -123,7 +101,7 @@ def inner(input: Array, other: Array) -> Array:
     same_dtype("inner", input, other)
     if not input.ndim or not other.ndim:
         return input * other
-    _need(input.shape[-1] == other.shape[-1], "inner", "equal last sizes", input, other)
+    need(input.shape[-1] == other.shape[-1], "inner", "equal last sizes", input, other)
     return jnp.tensordot(input, other, (-1, -1), precision=precision_for(input.dtype))
 
 
@@ -134,7 +112,7 @@ def outer(input: Array, vec2: Array) -> Array:
     Shape: (M), (N) -> (M, N)
     Raises: RuntimeError for other than vectors.
     """
-    _need(input.ndim == vec2.ndim == 1, "outer", "two vectors", input, vec2)
+    need(input.ndim == vec2.ndim == 1, "outer", "two vectors", input, vec2)
     return input[:, None] * vec2
 
 
@@ -153,7 +131,7 @@ def _plus(name: str, input: Array, made: Array, beta: Any, alpha: Any) -> Array:
     same_dtype(name, input, made)
     lead = zip(input.shape[::-1], made.shape[::-1], strict=False)
     fits = input.ndim <= made.ndim and all(m in (1, n) for m, n in lead)
-    _need(fits, name, "an input that broadcasts to the product", input, made)
+    need(fits, name, "an input that broadcasts to the product", input, made)
     kept = jnp.where(jnp.asarray(beta) == 0, 0, _scaled(input, beta)) if not _is_one(beta) else input
     return kept + _scaled(made, alpha)
 
@@ -189,7 +167,7 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
     Shape: broadcasts to (M, N), (M), (N) -> (M, N)
     Raises: RuntimeError where the sizes do not match.
     """
-    _need(vec1.ndim == vec2.ndim == 1, "addr", "two vectors", vec1, vec2)
+    need(vec1.ndim == vec2.ndim == 1, "addr", "two vectors", vec1, vec2)
     input, vec1, vec2 = _args.promote(input, vec1, vec2)
     if input.dtype == np.bool_:
         scaled = [jnp.asarray(x).astype(bool) for x in (beta, alpha)]
@@ -229,7 +207,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """
     same_dtype("linear", input, weight, bias)
     fits = input.ndim and weight.ndim in (1, 2) and input.shape[-1] == weight.shape[-1]
-    _need(bool(fits), "linear", "an input whose last size is that of the weight", input, weight)
+    need(bool(fits), "linear", "an input whose last size is that of the weight", input, weight)
     contract = (((input.ndim - 1,), (weight.ndim - 1,)), ((), ()))
     out = jax.lax.dot_general(input, weight, contract, precision=precision_for(input.dtype))
     return out if bias is None else _plus("linear", bias, out, 1, 1)
@@ -244,137 +222,10 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
     """
     same_dtype("bilinear", input1, input2, weight, bias)
     fits = input1.shape[:-1] == input2.shape[:-1] and weight.shape[1:] == (input1.shape[-1], input2.shape[-1])
-    _need(fits, "bilinear", "equal batches and the last sizes of the weight", input1, input2, weight)
+    need(fits, "bilinear", "equal batches and the last sizes of the weight", input1, input2, weight)
     half = jnp.einsum("...i,oij->...oj", input1, weight, precision=precision_for(weight.dtype))
     out = jnp.einsum("...oj,...j->...o", half, input2, precision=precision_for(weight.dtype))
     return out if bias is None else out + bias
-
-
-# sums over named dimensions
-
-
-def _from_sublists(given: tuple) -> tuple[str, tuple]:
-    """`(op, [0, 1], op, [1, 2], [0, 2])` as an equation and its operands."""
-
-    def letters(places: Sequence[Any]) -> str:
-        known = all(p is Ellipsis or 0 <= p < 52 for p in places)
-        _args.check(known, f"einsum(): expected subscripts from 0 to 51, got {places}", RuntimeError)
-        return "".join("..." if p is Ellipsis else string.ascii_letters[p] for p in places)
-
-    operands = given[0 : len(given) - len(given) % 2 : 2]
-    equation = ",".join(letters(p) for p in given[1::2])
-    return equation + ("->" + letters(given[-1]) if len(given) % 2 else ""), operands
-
-
-def _check_equation(equation: str, ranks: Sequence[int]) -> None:
-    inputs, arrow, output = equation.partition("->")
-    terms = inputs.split(",")
-    _args.check(
-        len(terms) == len(ranks), f"einsum(): expected operands for {len(terms)} terms, got {len(ranks)}", RuntimeError
-    )
-    known = set(string.ascii_letters)
-    for term, rank in zip(terms, ranks, strict=True):
-        named = term.replace("...", "", 1)
-        _args.check(set(named) <= known, f"einsum(): expected subscripts in [a-zA-Z], got {term!r}", RuntimeError)
-        fits = len(named) <= rank if "..." in term else len(named) == rank
-        _args.check(fits, f"einsum(): expected an operand of {term!r}, got {rank} dimensions", RuntimeError)
-    named = output.replace("...", "", 1)
-    used = set(inputs)
-    _args.check(set(named) <= used & known, f"einsum(): expected output subscripts of the inputs, got {output!r}", RuntimeError)
-    _args.check(len(set(named)) == len(named), f"einsum(): expected each output subscript once, got {output!r}", RuntimeError)
-
-
-def _check_sizes(equation: str, operands: Sequence[Array]) -> None:
-    sizes: dict[str, int] = {}
-    for term, x in zip(equation.partition("->")[0].split(","), operands, strict=True):
-        before, _, after = term.partition("...")
-        ends = [*zip(before, x.shape, strict=False), *zip(after[::-1], x.shape[::-1], strict=False)]
-        own: dict[str, int] = {}
-        for letter, n in ends:
-            fits = own.setdefault(letter, n) == n and (n == 1 or sizes.get(letter, 1) in (1, n))
-            _args.check(fits, f"einsum(): expected one size for subscript {letter}, got {[x.shape for x in operands]}", RuntimeError)
-            sizes[letter] = max(n, sizes.get(letter, n)) if n else 0
-
-
-@op(method=False, function=False)
-def einsum_of(operands: Sequence[Array], equation: str) -> Array:
-    """The sum of products over the subscripts that the output leaves out; see `einsum`.
-
-    Shape: as the equation says
-    """
-    same_dtype("einsum", *operands)
-    _check_equation(equation, [x.ndim for x in operands])
-    _check_sizes(equation, operands)
-    if "..." in equation and "->" in equation and "..." not in equation.partition("->")[2]:
-        equation, operands = _sum_ellipsis(equation, operands)
-    return jnp.einsum(equation, *operands, precision=precision_for(operands[0].dtype))
-
-
-def _sum_ellipsis(equation: str, operands: Sequence[Array]) -> tuple[str, Sequence[Array]]:
-    """Letters in place of the dots, which torch sums over where the output has none and JAX refuses."""
-    inputs, _, output = equation.partition("->")
-    terms = inputs.split(",")
-    free = [c for c in string.ascii_letters if c not in equation]
-    counts = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands, strict=True)]
-    most = max(n for n, t in zip(counts, terms, strict=True) if "..." in t)
-    named = [t.replace("...", "".join(free[most - n : most])) for t, n in zip(terms, counts, strict=True)]
-    return ",".join(named) + "->" + output, operands
-
-
-@derived(method=False)
-def einsum(equation: Any, *operands: Any) -> Any:
-    """The products of the operands' elements, summed over the subscripts that the output leaves out.
-
-    `einsum("ij,jk->ik", a, b)`, `einsum("ij,jk->ik", [a, b])` or `einsum(a, [0, 1], b, [1, 2], [0, 2])`. Without an
-    arrow the output has, in alphabetical order, the subscripts that come once.
-
-    Shape: as the equation says
-    Raises: RuntimeError where equation and operands do not match.
-    """
-    if isinstance(equation, str):
-        given = _args.starred(operands)
-    else:
-        equation, given = _from_sublists((equation, *operands))
-    _args.check(len(given) > 0, "einsum(): expected at least one operand", ValueError)
-    return einsum_of(tuple(given), equation.replace(" ", ""))
-
-
-def _contracted(name: str, a: Any, b: Any, dims: Any) -> tuple[tuple, tuple]:
-    if isinstance(dims, int):
-        fits = 0 <= dims <= min(a.ndim, b.ndim)
-        _args.check(fits, f"{name}(): expected dims from 0 to {min(a.ndim, b.ndim)}, got {dims}", RuntimeError)
-        return tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
-    one, two = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
-    _args.check(len(one) == len(two), f"{name}(): expected as many dims of one as of the other, got {dims}", RuntimeError)
-    return _args.dims(one, a.ndim, name), _args.dims(two, b.ndim, name)
-
-
-@op(method=False, function=False)
-def tensordot_of(a: Array, b: Array, dims: Any) -> Array:
-    """The sums of products over pairs of dimensions; see `tensordot`.
-
-    Shape: (*), (*) -> the dimensions left of the first, then of the second
-    """
-    same_dtype("tensordot", a, b)
-    one, two = _contracted("tensordot", a, b, dims)
-    for m, n in zip(one, two, strict=True):
-        _need(a.shape[m] == b.shape[n] or 1 in (a.shape[m], b.shape[n]), "tensordot", "equal contracted sizes", a, b)
-        if a.shape[m] != b.shape[n]:  # torch sums the other side over a size of 1
-            a = a if a.shape[m] == 1 else jnp.sum(a, m, keepdims=True, dtype=a.dtype)
-            b = b if b.shape[n] == 1 else jnp.sum(b, n, keepdims=True, dtype=b.dtype)
-    return jnp.tensordot(a, b, (one, two), precision=precision_for(a.dtype))
-
-
-@derived(method=False)
-def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
-    """The sums of products over the last `dims` dimensions of `a` and the first of `b`, or over pairs of dimensions.
-
-    Shape: (*), (*) -> the dimensions left of the first, then of the second
-    Raises: RuntimeError where contracted sizes or dtypes differ.
-    """
-    if hasattr(dims, "shape"):
-        dims = np.asarray(dims).tolist()
-    return tensordot_of(a, b, dims)
 
 
 @op(promote="same")
@@ -390,9 +241,9 @@ def _multiplied(name: str, tensors: Sequence[Array]) -> Array:
     same_dtype(name, *tensors)
     inner = all(x.ndim == 2 for x in tensors[1:-1])
     ends = tensors[0].ndim in (1, 2) and tensors[-1].ndim in (1, 2)
-    _need(inner and ends, name, "matrices, or vectors at the ends", *tensors)
+    need(inner and ends, name, "matrices, or vectors at the ends", *tensors)
     chain = zip(tensors, tensors[1:], strict=False)
-    _need(all(a.shape[-1] == b.shape[0] for a, b in chain), name, "sizes that match along the chain", *tensors)
+    need(all(a.shape[-1] == b.shape[0] for a, b in chain), name, "sizes that match along the chain", *tensors)
     return jnp.linalg.multi_dot(list(tensors), precision=precision_for(tensors[0].dtype))
 
 
@@ -429,18 +280,18 @@ def trace(input: Array) -> Array:
     Shape: (M, N) -> ()
     Raises: RuntimeError for other than a matrix.
     """
-    _need(input.ndim == 2, "trace", "a matrix", input)
+    need(input.ndim == 2, "trace", "a matrix", input)
     dtype = _args.long_dtype() if _args.is_integral(input.dtype) else input.dtype
     return jnp.trace(input, dtype=dtype)
 
 
 def _crossed(name: str, input: Array, other: Array, dim: int) -> Array:
     same_dtype(name, input, other)
-    _need(input.ndim == other.ndim, name, "as many dimensions in both", input, other)
+    need(input.ndim == other.ndim, name, "as many dimensions in both", input, other)
     fits = all(m == n or 1 in (m, n) for m, n in zip(input.shape, other.shape, strict=True))
-    _need(fits, name, "sizes that broadcast", input, other)
+    need(fits, name, "sizes that broadcast", input, other)
     at = _args.dim(dim, input.ndim, name)
-    _need(input.shape[at] == other.shape[at] == 3, name, f"size 3 in dimension {at}", input, other)
+    need(input.shape[at] == other.shape[at] == 3, name, f"size 3 in dimension {at}", input, other)
     return jnp.cross(input, other, axis=at)
 
 
@@ -452,7 +303,7 @@ def cross(input: Array, other: Array, dim: int | None = None) -> Array:
     Raises: RuntimeError where there is no such dimension or the sizes or dtypes do not match.
     """
     if dim is None:
-        _need(3 in input.shape, "cross", "a dimension of size 3", input)
+        need(3 in input.shape, "cross", "a dimension of size 3", input)
         dim = input.shape.index(3)
     return _crossed("cross", input, other, dim)
 
@@ -475,7 +326,7 @@ def linalg_vecdot(x: Array, y: Array, *, dim: int = -1) -> Array:
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
     same_dtype("vecdot", x, y)
-    _need(x.shape[dim] == y.shape[dim], "vecdot", "equal sizes in the dimension", x, y)
+    need(x.shape[dim] == y.shape[dim], "vecdot", "equal sizes in the dimension", x, y)
     at = _args.dim(dim, max(x.ndim, y.ndim), "vecdot") - max(x.ndim, y.ndim)
     x, y = jnp.moveaxis(x, at, -1), jnp.moveaxis(y, at, -1)
     return jnp.matmul(jnp.conj(x)[..., None, :], y[..., None], precision=precision_for(x.dtype))[..., 0, 0]

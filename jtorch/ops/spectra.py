@@ -1,4 +1,5 @@
-"""Decompositions and what is built on them: QR, SVD, eigenvalues, pinv, rank, lstsq, condition, matrix functions.
+"""Decompositions and what is built on them: QR, SVD, eigenvalues, condition, matrix functions. Rank, pseudoinverse and
+least squares are in `least_squares`.
 
 Vectors are determined only up to a sign or a phase; so are gradients through them.
 """
@@ -13,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.linalg import linalg_inv, linalg_solve, matrices, mirrored, transposed
+from jtorch.ops._matrices import matrices, mirrored, precision_for, transposed
+from jtorch.ops._op import Array, derived, op
+from jtorch.ops.linalg import linalg_inv, linalg_solve
 from jtorch.ops.norms import linalg_norm
-from jtorch.ops.products import precision_for
-from jtorch.ops.shape import movedim, reshape
+from jtorch.ops.shape import conjugate_transpose, movedim, reshape
 
 
 class QR(NamedTuple):
@@ -125,7 +126,7 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     if not compute_uv:
         return SVD(*svd_values_only(input))
     U, S, Vh = linalg_svd(input, not some)
-    return SVD(U, S, conjugated(Vh))
+    return SVD(U, S, conjugate_transpose(Vh))
 
 
 @op(method=False, function=False)
@@ -137,15 +138,6 @@ def svd_values_only(input: Array) -> SVD:
     S = linalg_svdvals.body(input)
     lead, (rows, columns) = input.shape[:-2], input.shape[-2:]
     return SVD(jnp.zeros((*lead, rows, rows), input.dtype), S, jnp.zeros((*lead, columns, columns), input.dtype))
-
-
-@op(method=False, function=False)
-def conjugated(input: Array) -> Array:
-    """The last two dimensions exchanged, complex elements conjugated.
-
-    Shape: (*, M, N) -> (*, N, M)
-    """
-    return transposed(input)
 
 
 class Eigh(NamedTuple):
@@ -176,207 +168,60 @@ def _eigh(name: str, A: Array, UPLO: str) -> Eigh:
 
 
 @op(method=False, function=False)
-def linalg_eigh(A: Array, UPLO: str = "L") -> Eigh:
+def linalg_eigh(input: Array, UPLO: str = "L") -> Eigh:
     """The eigenvalues of symmetric (Hermitian) matrices, ascending, and their eigenvectors; one triangle is read.
 
     Shape: (*, N, N) -> (*, N), (*, N, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    return _eigh("eigh", A, UPLO)
+    return _eigh("eigh", input, UPLO)
 
 
 @op(method=False, function=False)
-def linalg_eigvalsh(A: Array, UPLO: str = "L") -> Array:
+def linalg_eigvalsh(input: Array, UPLO: str = "L") -> Array:
     """The eigenvalues of symmetric (Hermitian) matrices, ascending; one triangle is read.
 
     Shape: (*, N, N) -> (*, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    return _eigh("eigvalsh", A, UPLO).eigenvalues
+    return _eigh("eigvalsh", input, UPLO).eigenvalues
 
 
 @op(method=False, function=False)
-def linalg_eig(A: Array) -> Eigh:
+def linalg_eig(input: Array) -> Eigh:
     """The complex eigenvalues of square matrices, and their eigenvectors.
 
     Shape: (*, N, N) -> (*, N), (*, N, N)
     Raises: RuntimeError for other than square float matrices.
     Differs: on the CPU only, as in JAX.
     """
-    matrices("eig", A)
-    return Eigh(*jax.lax.linalg.eig(A, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
+    matrices("eig", input)
+    return Eigh(*jax.lax.linalg.eig(input, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
 
 
 @op(method=False, function=False)
-def linalg_eigvals(A: Array) -> Array:
+def linalg_eigvals(input: Array) -> Array:
     """The complex eigenvalues of square matrices.
 
     Shape: (*, N, N) -> (*, N)
     Raises: RuntimeError for other than square float matrices.
     Differs: on the CPU only, as in JAX.
     """
-    matrices("eigvals", A)
-    return jnp.linalg.eigvals(A)
-
-
-# rank, inverses and least squares by singular values
-
-
-class Tolerance(NamedTuple):
-    """Singular values up to `max(atol, rtol * largest)` count as 0."""
-
-    atol: Array
-    rtol: Array
-
-    def counts(self, sizes: Array) -> Array:
-        """Which sizes count as not 0."""
-        return sizes > jnp.maximum(self.atol, self.rtol * jnp.max(sizes, -1))[..., None]
-
-
-def _tolerance(A: Array, atol: Any, rtol: Any) -> Tolerance:
-    """The tolerances given, or torch's defaults."""
-    dtype = A.real.dtype
-    if rtol is None:
-        usual = jnp.finfo(dtype).eps * max(A.shape[-2:])
-        rtol = usual if atol is None else jnp.where(jnp.asarray(atol) > 0, 0, usual)
-    return Tolerance(jnp.asarray(0 if atol is None else atol).astype(dtype), jnp.asarray(rtol).astype(dtype))
-
-
-@op(method=False, function=False, differentiable=False)
-def linalg_matrix_rank(
-    A: Array, tol: Scalar | None = None, hermitian: bool = False, *, atol: Scalar | None = None, rtol: Scalar | None = None
-) -> Array:
-    """The number of singular values above `max(atol, rtol * largest)`; `rtol` is by default `eps * max(M, N)`.
-
-    Shape: (*, M, N) -> (*)
-    """
-    matrices("matrix_rank", A, square=hermitian)
-    if not A.size:
-        return jnp.zeros(A.shape[:-2], _args.long_dtype())
-    if tol is not None:
-        atol, rtol = tol, 0.0
-    sizes = jnp.abs(_eigh("matrix_rank", A, "L").eigenvalues) if hermitian else jnp.linalg.svd(A, compute_uv=False)
-    return jnp.sum(_tolerance(A, atol, rtol).counts(sizes), -1).astype(_args.long_dtype())
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _pinv(A: Array, tolerance: Tolerance, hermitian: bool) -> Array:
-    """The pseudoinverse. Its gradient needs no singular vectors."""
-    U, S, Vh = jnp.linalg.svd(mirrored(A) if hermitian else A, full_matrices=False)
-    kept = tolerance.counts(S)
-    scaled = transposed(U) * jnp.where(kept, 1 / jnp.where(kept, S, 1), 0)[..., None].astype(A.dtype)
-    return jnp.matmul(transposed(Vh), scaled, precision=precision_for(A.dtype))
-
-
-@_pinv.defjvp
-def _pinv_tangent(hermitian, primals, tangents):
-    # Golub and Pereyra, SIAM J. Numer. Anal. 10 (1973): for matrices of constant rank
-    A, tolerance = primals
-    dA = tangents[0]
-    P = _pinv(A, tolerance, hermitian)
-
-    def chain(*factors):
-        out = factors[0]
-        for x in factors[1:]:
-            out = jnp.matmul(out, x, precision=precision_for(A.dtype))
-        return out
-
-    PH, dAH = transposed(P), transposed(dA)
-    out = -chain(P, dA, P)
-    out += chain(P, PH, dAH) - chain(chain(P, PH, dAH, A), P)
-    rest = chain(dAH, PH, P)
-    return P, out + rest - chain(P, chain(A, rest))
-
-
-@op(method=False, function=False)
-def linalg_pinv(
-    A: Array, rcond: Scalar | None = None, hermitian: bool = False, *, atol: Scalar | None = None, rtol: Scalar | None = None
-) -> Array:
-    """The pseudoinverse; singular values up to `max(atol, rtol * largest)` count as 0.
-
-    Shape: (*, M, N) -> (*, N, M)
-    """
-    matrices("pinv", A, square=hermitian)
-    if not A.size:
-        return jnp.zeros((*A.shape[:-2], A.shape[-1], A.shape[-2]), A.dtype)
-    return _pinv(A, _tolerance(A, atol, rcond if rtol is None else rtol), hermitian)
-
-
-@op
-def pinverse(input: Array, rcond: Scalar = 1e-15) -> Array:
-    """The pseudoinverse; singular values up to `rcond` times the largest count as 0.
-
-    Shape: (*, M, N) -> (*, N, M)
-    """
-    return linalg_pinv.body(input, rcond)
-
-
-class Lstsq(NamedTuple):
-    """The solution of a least squares problem, the sums of squares left over, the rank, and the singular values."""
-
-    solution: Array
-    residuals: Array
-    rank: Array
-    singular_values: Array
-
-
-@op(method=False, function=False)
-def lstsq_parts(A: Array, B: Array, rcond: float | None, driver: str | None) -> Lstsq:
-    """What `linalg_lstsq` gives, with residuals whatever the rank."""
-    matrices("lstsq", A, square=False)
-    vector = B.ndim == A.ndim - 1
-    right = B[..., None] if vector else B
-    fits = right.ndim >= 2 and right.shape[-2] == A.shape[-2]
-    _args.check(fits, f"linalg.lstsq(): expected B of {A.shape[-2]} rows, got {B.shape}", RuntimeError)
-    tolerance = _tolerance(A, None, rcond)
-    S = jnp.linalg.svd(jax.lax.stop_gradient(A), compute_uv=False)
-    X = jnp.matmul(_pinv(A, tolerance, False), right, precision=precision_for(A.dtype))
-    left = right - jnp.matmul(A, X, precision=precision_for(A.dtype))
-    residuals = jnp.sum(jnp.abs(left) ** 2, -2)
-    rank = jnp.sum(tolerance.counts(S), -1).astype(_args.long_dtype())
-    return Lstsq(X[..., 0] if vector else X, residuals, rank, S if driver in ("gelsd", "gelss") else jnp.zeros(0, S.dtype))
-
-
-def _all_equal(values: Any, wanted: int) -> bool:
-    """Whether all values are the wanted one, as far as they are known."""
-    try:
-        return bool((np.asarray(values) == wanted).all())
-    except jax.errors.TracerArrayConversionError:
-        return True
+    matrices("eigvals", input)
+    return jnp.linalg.eigvals(input)
 
 
 @derived(method=False, function=False)
-def linalg_lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
-    """The X that makes `|A @ X - B|` least, with what is left, the rank and (drivers gelsd, gelss) the singular values.
-
-    The residuals are there for M > N and a driver other than gelsy (the default), if every matrix has full rank; where
-    the rank is traced it is taken for full.
-
-    Shape: (*, M, N), (*, M, K) -> (*, N, K), (*, K), (*), (*, min(M, N))
-    Raises: RuntimeError for another driver or where the sizes do not match.
-    Differs: the smallest solution also for driver gels, where torch asks for full rank.
-    """
-    drivers = (None, "gels", "gelsy", "gelsd", "gelss")
-    _args.check(driver in drivers, f"linalg.lstsq(): expected driver to be one of {drivers}, got {driver!r}", RuntimeError)
-    X, residuals, rank, S = lstsq_parts(A, B, rcond, driver)
-    if A.shape[-2] <= A.shape[-1] or driver in (None, "gelsy") or not _all_equal(rank, A.shape[-1]):
-        residuals = reshape(residuals, -1)[:0]
-    if driver == "gels":
-        rank = reshape(rank, -1)[:0]
-    return Lstsq(X, residuals, rank, S)
-
-
-@derived(method=False, function=False)
-def linalg_cond(A: Any, p: float | str | None = None) -> Any:
+def linalg_cond(input: Any, p: float | str | None = None) -> Any:
     """The condition number: the norm of order `p` times that of the inverse; None is 2.
 
     Shape: (*, N, N) -> (*); (*, M, N) for the orders None, 2, -2
     """
     if p in (None, 2, -2):
-        return condition_of(A, p == -2)
-    inverse = linalg_inv(A)
+        return condition_of(input, p == -2)
+    inverse = linalg_inv(input)
     axes = (-2, -1)
-    return linalg_norm(A, p, axes) * linalg_norm(inverse, p, axes)
+    return linalg_norm(input, p, axes) * linalg_norm(inverse, p, axes)
 
 
 @op(method=False, function=False)
@@ -424,13 +269,13 @@ def matrix_power(input: Any, n: int) -> Any:
 
 
 @derived(method=False, function=False)
-def linalg_matrix_power(A: Any, n: int) -> Any:
+def linalg_matrix_power(input: Any, n: int) -> Any:
     """A square matrix multiplied with itself; its inverse for a negative `n`.
 
     Shape: (*, N, N) -> (*, N, N)
     Raises: LinAlgError where an inverse is wanted that is not there; RuntimeError for other than square matrices.
     """
-    return matrix_power(A, n)
+    return matrix_power(input, n)
 
 
 @op
@@ -448,13 +293,13 @@ def matrix_exp(input: Array) -> Array:
 
 
 @derived(method=False, function=False)
-def linalg_matrix_exp(A: Any) -> Any:
+def linalg_matrix_exp(input: Any) -> Any:
     """The exponential of square matrices.
 
     Shape: (*, N, N) -> (*, N, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    return matrix_exp(A)
+    return matrix_exp(input)
 
 
 # systems of several dimensions
@@ -468,15 +313,15 @@ def _split_shape(name: str, shape: Sequence[int], at: int) -> tuple[tuple, tuple
 
 
 @derived(method=False, function=False)
-def linalg_tensorinv(A: Any, ind: int = 2) -> Any:
-    """The inverse of `tensordot(A, ., ind)`.
+def linalg_tensorinv(input: Any, ind: int = 2) -> Any:
+    """The inverse of `tensordot(input, ., ind)`.
 
     Shape: (A*, B*) -> (B*, A*) where A has `ind` dimensions
     Raises: LinAlgError where there is none; RuntimeError where the sizes do not make a square.
     """
     _args.check(ind > 0, f"linalg.tensorinv(): expected ind > 0, got {ind}", RuntimeError)
-    front, back, size = _split_shape("tensorinv", A.shape, ind)
-    return reshape(linalg_inv(reshape(A, size, size)), *back, *front)
+    front, back, size = _split_shape("tensorinv", input.shape, ind)
+    return reshape(linalg_inv(reshape(input, size, size)), *back, *front)
 
 
 @derived(method=False, function=False)

@@ -44,8 +44,8 @@ def trace(
 ) -> optax.GradientTransformation:
     """Updates with momentum: `buffer = momentum * buffer + (1 - dampening) * update`, the first time undampened.
 
-    State: `momentum_buffer`. Differs from `optax.trace` by the dampening. `cut` lets no gradient through the first update,
-    as torch does in differentiable steps.
+    State: `momentum_buffer`. Differs from `optax.trace` by the dampening. `cut` lets no gradient through the first
+    update, as torch does in differentiable steps.
     """
     counted = dampening is not None or cut
 

@@ -33,7 +33,7 @@ def module_dict(lib):
 
 
 def parameter(lib, *shape):
-    return lib.nn.Parameter(lib.ones(*shape))
+    return lib.nn.Parameter(lib.ones(shape))
 
 
 def parameter_list(lib):
@@ -94,7 +94,7 @@ SEQUENTIAL = {
     "insert last": lambda lib, m: m.insert(3, new(lib)),
     "insert -1": lambda lib, m: m.insert(-1, new(lib)),
     "insert 9": lambda lib, m: m.insert(9, new(lib)),
-    "insert number": lambda lib, m: m.insert(0, 3) if lib is not jtorch else m.insert(0, 3),
+    "insert number": lambda lib, m: m.insert(0, 3),
     "extend": lambda lib, m: m.extend([new(lib), new(lib)]) is m,
     "extend itself": lambda lib, m: m.extend(sequential(lib)),
     "extend number": lambda lib, m: m.extend(3),
@@ -126,7 +126,7 @@ SEQUENTIAL = {
 @pytest.mark.parametrize("method", SEQUENTIAL)
 @pytest.mark.parametrize("make", [sequential, named])
 def test_sequential(make, method):
-    if make is named and method in ("insert", "insert -1"):
+    if make is named and method in ("insert", "insert -1", "imul"):
         pytest.skip("torch fails half way")
 
     def case(lib):
@@ -279,7 +279,7 @@ PARAMETER_DICT = {
     "ror": lambda lib, m: {"k": parameter(lib, 1)} | m,
     "ior": lambda lib, m: m.__ior__({"k": 2}) is m,
     "copy": lambda lib, m: [m.copy(), m.copy()["a"] is m["a"]],
-    "update": lambda lib, m: m.update({"u": 1, "t": 2, "a": 3}) if lib is None else m.update({"u": 1, "t": 2}),
+    "update": lambda lib, m: m.update({"u": 1, "t": 2}),
     "update ordered": lambda lib, m: m.update(OrderedDict([("u", 1), ("t", 2)])),
     "update pairs": lambda lib, m: m.update([("w", parameter(lib, 1)), ("v", 3)]),
     "update itself": lambda lib, m: m.update(lib.nn.ParameterDict({"z": lib.ones(1)})),

@@ -1,0 +1,286 @@
+"""Triangular factors: Cholesky and LU, and the systems that they solve.
+
+A matrix that has no Cholesky factor raises `LinAlgError` where that can be seen; in compiled code the factor is NaN.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch.ops import _args
+from jtorch.ops._matrices import batched, matrices, mirrored, precision_for, raise_for_info, transposed, zero_pivot
+from jtorch.ops._op import Array, derived, op
+
+
+# Cholesky
+
+
+class CholeskyEx(NamedTuple):
+    """A Cholesky factor, and the order of the first leading minor that is not positive-definite (0: none)."""
+
+    L: Array
+    info: Array
+
+
+@op(method=False, function=False)
+def linalg_cholesky_ex(input: Array, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
+    """The factor of `input = L @ L.mH`, and where the factorization failed.
+
+    Shape: (*, N, N) -> (*, N, N), (*)
+    Differs: the factor is NaN where it failed; torch leaves what it had so far.
+    """
+    matrices("cholesky", input)
+    lower = mirrored(transposed(input) if upper else input)
+    L = jax.lax.linalg.cholesky(lower, symmetrize_input=False)
+    bad = jnp.isnan(jnp.diagonal(L, axis1=-2, axis2=-1).real)
+    info = jnp.where(bad.any(-1), _first_bad_minor(lower), 0) if input.shape[-1] else jnp.zeros(input.shape[:-2])
+    return CholeskyEx(transposed(L) if upper else L, info.astype(np.int32))
+
+
+def _first_bad_minor(A: Array) -> Array:
+    """The order of the first leading minor that is not positive, by elimination."""
+    size = A.shape[-1]
+
+    def step(k, state):
+        A, found = state
+        pivot = A[..., k, k].real
+        found = jnp.where((found == 0) & ~(pivot > 0), k + 1, found)
+        column = A[..., :, k] * (jnp.arange(size) > k)
+        safe = jnp.where(pivot > 0, pivot, 1)[..., None, None]
+        return A - column[..., :, None] * column[..., None, :].conj() / safe, found
+
+    return jax.lax.fori_loop(0, size, step, (jax.lax.stop_gradient(A), jnp.zeros(A.shape[:-2], np.int32)))[1]
+
+
+@derived(method=False, function=False)
+def linalg_cholesky(input: Any, *, upper: bool = False) -> Any:
+    """The lower triangular factor of `input = L @ L.mH`, or the upper one of `input = U.mH @ U`.
+
+    Shape: (*, N, N) -> (*, N, N)
+    Raises: LinAlgError where a matrix is not positive-definite; RuntimeError for other than square float matrices.
+    """
+    L, info = linalg_cholesky_ex(input, upper=upper)
+    raise_for_info("cholesky", info, "a positive-definite matrix")
+    return L
+
+
+@derived
+def cholesky(input: Any, upper: bool = False) -> Any:
+    """The lower triangular factor of `input = L @ L.mH`, or the upper one of `input = U.mH @ U`.
+
+    Shape: (*, N, N) -> (*, N, N)
+    Raises: LinAlgError where a matrix is not positive-definite.
+    """
+    return linalg_cholesky(input, upper=upper)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _cholesky_solved(B: Array, L: Array, upper: bool) -> Array:
+    half = _triangular(L, B, upper, adjoint=upper)
+    return _triangular(L, half, upper, adjoint=not upper)
+
+
+@_cholesky_solved.defjvp
+def _cholesky_solved_tangent(upper, primals, tangents):
+    (B, L), (dB, dL) = primals, tangents
+    X = _cholesky_solved(B, L, upper)
+    precision = precision_for(L.dtype)
+    half = jnp.matmul(transposed(dL), L, precision=precision) if upper else jnp.matmul(dL, transposed(L), precision=precision)
+    dA = half + transposed(half)
+    return X, _cholesky_solved(dB - jnp.matmul(dA, X, precision=precision), L, upper)
+
+
+@op
+def cholesky_solve(B: Array, L: Array, upper: bool = False) -> Array:
+    """The X of `A @ X = B`, from the Cholesky factor of A.
+
+    Shape: (*, N, K), (*, N, N) -> (*, N, K)
+    Raises: RuntimeError where the sizes do not match.
+    """
+    matrices("cholesky_solve", L)
+    _args.check(
+        B.ndim >= 2 and B.shape[-2] == L.shape[-1],
+        f"cholesky_solve(): expected B of {L.shape[-1]} rows, got {B.shape}",
+        RuntimeError,
+    )
+    return _cholesky_solved(*batched(B, L), upper)
+
+
+@op
+def cholesky_inverse(L: Array, upper: bool = False) -> Array:
+    """The inverse of A, from its Cholesky factor.
+
+    Shape: (*, N, N) -> (*, N, N)
+    """
+    matrices("cholesky_inverse", L)
+    eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
+    return cholesky_solve.body(eye, L, upper)
+
+
+# triangular systems
+
+
+def _triangular(
+    A: Array, B: Array, upper: bool, left: bool = True, adjoint: bool = False, transpose: bool = False, unit: bool = False
+) -> Array:
+    return jax.lax.linalg.triangular_solve(
+        A, B, left_side=left, lower=not upper, transpose_a=adjoint or transpose, conjugate_a=adjoint, unit_diagonal=unit
+    )
+
+
+@op(method=False, function=False)
+def linalg_solve_triangular(
+    A: Array, B: Array, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Array:
+    """The X of `A @ X = B` for a triangular A, or of `X @ A = B`.
+
+    Shape: (*, N, N), (*, N, K) -> (*, N, K)
+    Raises: RuntimeError where the sizes do not match.
+    """
+    matrices("solve_triangular", A)
+    matrices("solve_triangular", B, square=False)
+    rows = B.shape[-2 if left else -1]
+    _args.check(rows == A.shape[-1], f"linalg.solve_triangular(): expected {A.shape[-1]} rows, got {B.shape}", RuntimeError)
+    A, B = batched(A, B)
+    return _triangular(A, B, upper, left, unit=unitriangular)
+
+
+class TriangularSolve(NamedTuple):
+    """The solution, and a copy of the coefficients."""
+
+    solution: Array
+    cloned_coefficient: Array
+
+
+@op
+def triangular_solve(
+    b: Array, A: Array, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> TriangularSolve:
+    """The X of `A @ X = b` for a triangular A, and A.
+
+    Shape: (*, N, K), (*, N, N) -> (*, N, K), (*, N, N)
+    Raises: RuntimeError where the sizes do not match.
+    """
+    matrices("triangular_solve", A)
+    b, A = batched(b, A)
+    return TriangularSolve(_triangular(A, b, upper, transpose=transpose, unit=unitriangular), A)
+
+
+# LU
+
+
+class LUFactor(NamedTuple):
+    """Both LU factors in one matrix, and the rows exchanged at each step, counted from 1."""
+
+    LU: Array
+    pivots: Array
+
+
+class LUFactorEx(NamedTuple):
+    """LU factors and pivots, and the first place where the diagonal of U is 0 (0: none), counted from 1."""
+
+    LU: Array
+    pivots: Array
+    info: Array
+
+
+class LU(NamedTuple):
+    """The factors of `A = P @ L @ U`."""
+
+    P: Array
+    L: Array
+    U: Array
+
+
+def _need_pivot(name: str, pivot: bool) -> None:
+    _args.check(pivot, f"linalg.{name}(): expected pivot=True, got False", RuntimeError)
+
+
+@op(method=False, function=False)
+def linalg_lu_factor_ex(A: Array, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
+    """The LU factors of a matrix in compact form, and where they are singular.
+
+    Shape: (*, M, N) -> (*, M, N), (*, min(M, N)), (*)
+    Raises: RuntimeError for pivot=False.
+    """
+    matrices("lu_factor", A, square=False)
+    _need_pivot("lu_factor", pivot)
+    LU, pivots, _ = jax.lax.linalg.lu(A)
+    return LUFactorEx(LU, (pivots + 1).astype(np.int32), zero_pivot(LU))
+
+
+@derived(method=False, function=False)
+def linalg_lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
+    """The LU factors of a matrix in compact form.
+
+    Shape: (*, M, N) -> (*, M, N), (*, min(M, N))
+    Raises: RuntimeError for pivot=False.
+    """
+    LU, pivots, _ = linalg_lu_factor_ex(A, pivot=pivot)
+    return LUFactor(LU, pivots)
+
+
+@op(method=False, function=False)
+def linalg_lu(A: Array, *, pivot: bool = True) -> LU:
+    """The factors of `A = P @ L @ U`: a permutation, unit lower triangular, upper triangular.
+
+    Shape: (*, M, N) -> (*, M, M), (*, M, K), (*, K, N) for K = min(M, N)
+    Raises: RuntimeError for pivot=False.
+    """
+    matrices("lu", A, square=False)
+    _need_pivot("lu", pivot)
+    both, _, order = jax.lax.linalg.lu(A)
+    rows, columns = A.shape[-2:]
+    least = min(rows, columns)
+    L = jnp.tril(both[..., :, :least], -1) + jnp.eye(rows, least, dtype=A.dtype)
+    P = (order[..., None, :] == jnp.arange(rows)[:, None]).astype(A.dtype)
+    return LU(P, L, jnp.triu(both[..., :least, :]))
+
+
+def _permutation(pivots: Array, size: int) -> Array:
+    """The order of rows that exchanges step by step lead to."""
+
+    def one(pivots):
+        def swap(i, order):
+            j = pivots[i] - 1
+            return order.at[i].set(order[j]).at[j].set(order[i])
+
+        return jax.lax.fori_loop(0, pivots.shape[0], swap, jnp.arange(size, dtype=np.int32))
+
+    flat = pivots.reshape(-1, pivots.shape[-1]).astype(np.int32)
+    return jax.vmap(one)(flat).reshape(*pivots.shape[:-1], size)
+
+
+@op(method=False, function=False)
+def linalg_lu_solve(LU: Array, pivots: Array, B: Array, *, left: bool = True, adjoint: bool = False) -> Array:
+    """The X of `A @ X = B` (or `X @ A = B`, or with the adjoint of A), from the LU factors of A.
+
+    Shape: (*, N, N), (*, N), (*, N, K) -> (*, N, K)
+    Raises: RuntimeError where the sizes do not match.
+    """
+    matrices("lu_solve", LU)
+    if not left:
+        return transposed(linalg_lu_solve.body(LU, pivots, transposed(B), adjoint=not adjoint))
+    order = _permutation(pivots, LU.shape[-1])
+    fits = B.ndim >= 2 and B.shape[-2] == LU.shape[-1]
+    _args.check(fits, f"linalg.lu_solve(): expected B of {LU.shape[-1]} rows, got {B.shape}", RuntimeError)
+    wide, B = batched(LU, B)
+    order = jnp.broadcast_to(order, (*wide.shape[:-2], order.shape[-1]))[..., None]
+    if adjoint:
+        X = _triangular(wide, _triangular(wide, B, True, adjoint=True), False, adjoint=True, unit=True)
+        return jnp.take_along_axis(X, jnp.argsort(order, axis=-2), axis=-2)
+    X = _triangular(wide, jnp.take_along_axis(B, order, axis=-2), False, unit=True)
+    return _triangular(wide, X, True)
+
+
+@op
+def lu_solve(b: Array, LU_data: Array, LU_pivots: Array) -> Array:
+    """The X of `A @ X = b`, from the LU factors of A.
+
+    Shape: (*, N, K), (*, N, N), (*, N) -> (*, N, K)
+    Raises: RuntimeError where the sizes do not match.
+    """
+    return linalg_lu_solve.body(LU_data, LU_pivots, b)
