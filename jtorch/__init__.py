@@ -190,6 +190,8 @@ from jtorch.ops.complex_numbers import resolve_conj as resolve_conj
 from jtorch.ops.complex_numbers import resolve_conj as resolve_neg
 from jtorch.ops.complex_numbers import view_as_complex as view_as_complex
 from jtorch.ops.complex_numbers import view_as_real as view_as_real
+from jtorch.ops.contraction import einsum as einsum
+from jtorch.ops.contraction import tensordot as tensordot
 from jtorch.ops.conv import conv1d as conv1d
 from jtorch.ops.conv import conv2d as conv2d
 from jtorch.ops.conv import conv3d as conv3d
@@ -228,6 +230,11 @@ from jtorch.ops.extrema import argmax as argmax
 from jtorch.ops.extrema import argmin as argmin
 from jtorch.ops.extrema import max as max
 from jtorch.ops.extrema import min as min
+from jtorch.ops.factors import cholesky as cholesky
+from jtorch.ops.factors import cholesky_inverse as cholesky_inverse
+from jtorch.ops.factors import cholesky_solve as cholesky_solve
+from jtorch.ops.factors import lu_solve as lu_solve
+from jtorch.ops.factors import triangular_solve as triangular_solve
 from jtorch.ops.gathering import gather as gather
 from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
@@ -254,15 +261,11 @@ from jtorch.ops.joining import unbind as unbind
 from jtorch.ops.joining import vsplit as vsplit
 from jtorch.ops.joining import vstack as row_stack
 from jtorch.ops.joining import vstack as vstack
-from jtorch.ops.linalg import cholesky as cholesky
-from jtorch.ops.linalg import cholesky_inverse as cholesky_inverse
-from jtorch.ops.linalg import cholesky_solve as cholesky_solve
+from jtorch.ops.least_squares import pinverse as pinverse
 from jtorch.ops.linalg import det as det
 from jtorch.ops.linalg import inverse as inverse
 from jtorch.ops.linalg import logdet as logdet
-from jtorch.ops.linalg import lu_solve as lu_solve
 from jtorch.ops.linalg import slogdet as slogdet
-from jtorch.ops.linalg import triangular_solve as triangular_solve
 from jtorch.ops.masking import argwhere as argwhere
 from jtorch.ops.masking import masked_fill as masked_fill
 from jtorch.ops.masking import masked_scatter as masked_scatter
@@ -272,6 +275,9 @@ from jtorch.ops.masking import nonzero_static as nonzero_static
 from jtorch.ops.normalization import group_norm as group_norm
 from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
+from jtorch.ops.parts import as_strided as as_strided
+from jtorch.ops.parts import narrow as narrow
+from jtorch.ops.parts import select as select
 from jtorch.ops.pointwise import acos as acos
 from jtorch.ops.pointwise import acos as arccos
 from jtorch.ops.pointwise import acosh as acosh
@@ -333,7 +339,6 @@ from jtorch.ops.products import bmm as bmm
 from jtorch.ops.products import chain_matmul as chain_matmul
 from jtorch.ops.products import cross as cross
 from jtorch.ops.products import dot as dot
-from jtorch.ops.products import einsum as einsum
 from jtorch.ops.products import inner as inner
 from jtorch.ops.products import kron as kron
 from jtorch.ops.products import matmul as matmul
@@ -341,7 +346,6 @@ from jtorch.ops.products import mm as mm
 from jtorch.ops.products import mv as mv
 from jtorch.ops.products import outer as ger
 from jtorch.ops.products import outer as outer
-from jtorch.ops.products import tensordot as tensordot
 from jtorch.ops.products import trace as trace
 from jtorch.ops.products import vdot as vdot
 from jtorch.ops.reduction import all as all
@@ -398,7 +402,6 @@ from jtorch.ops.searching import searchsorted as searchsorted
 from jtorch.ops.searching import unique as unique
 from jtorch.ops.searching import unique_consecutive as unique_consecutive
 from jtorch.ops.shape import adjoint as adjoint
-from jtorch.ops.shape import as_strided as as_strided
 from jtorch.ops.shape import atleast_1d as atleast_1d
 from jtorch.ops.shape import atleast_2d as atleast_2d
 from jtorch.ops.shape import atleast_3d as atleast_3d
@@ -408,11 +411,9 @@ from jtorch.ops.shape import clone as clone
 from jtorch.ops.shape import flatten as flatten
 from jtorch.ops.shape import movedim as moveaxis
 from jtorch.ops.shape import movedim as movedim
-from jtorch.ops.shape import narrow as narrow
 from jtorch.ops.shape import permute as permute
 from jtorch.ops.shape import ravel as ravel
 from jtorch.ops.shape import reshape as reshape
-from jtorch.ops.shape import select as select
 from jtorch.ops.shape import squeeze as squeeze
 from jtorch.ops.shape import swapaxes as swapaxes
 from jtorch.ops.shape import swapdims as swapdims
@@ -427,7 +428,6 @@ from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import topk as topk
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
-from jtorch.ops.spectra import pinverse as pinverse
 from jtorch.ops.spectra import qr as qr
 from jtorch.ops.spectra import svd as svd
 from jtorch.ops.spectra import vander as vander

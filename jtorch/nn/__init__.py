@@ -47,6 +47,8 @@ from jtorch.nn.dropout import Dropout1d as Dropout1d
 from jtorch.nn.dropout import Dropout2d as Dropout2d
 from jtorch.nn.dropout import Dropout3d as Dropout3d
 from jtorch.nn.dropout import FeatureAlphaDropout as FeatureAlphaDropout
+from jtorch.nn.folding import Fold as Fold
+from jtorch.nn.folding import Unfold as Unfold
 from jtorch.nn.linear import Bilinear as Bilinear
 from jtorch.nn.linear import Embedding as Embedding
 from jtorch.nn.linear import Flatten as Flatten

@@ -6,12 +6,13 @@ are Flax's semi-private names; they are used nowhere else but in `module` and `p
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
+from flax.nnx import reprlib, visualization
 from flax.nnx.pytreelib import PytreeState
 
 from jtorch._tensor import Tensor, from_array
@@ -118,6 +119,21 @@ class GraphNode:
     """The part of Module that NNX calls."""
 
     _pytree__state: PytreeState
+
+    def _nnx_members(self) -> dict[str, Any]:
+        """What NNX's displays show: parameters, buffers and children, then public attributes."""
+        own = vars(self)
+        registered = {name: value for kind in REGISTRIES for name, value in own.get(kind, {}).items()}
+        return registered | {n: v for n, v in own.items() if not n.startswith("_")}
+
+    def __nnx_repr__(self) -> Iterator[Any]:
+        yield reprlib.Object(type(self))
+        yield from (reprlib.Attr(name, value) for name, value in self._nnx_members().items())
+
+    def __treescope_repr__(self, path: Any, subtree_renderer: Any) -> Any:
+        return visualization.render_object_constructor(
+            object_type=type(self), attributes=self._nnx_members(), path=path, subtree_renderer=subtree_renderer
+        )
 
     def _graph_node_flatten(self) -> tuple[list, type]:
         attributes = vars(self)

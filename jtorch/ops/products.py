@@ -13,6 +13,10 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops.contraction import einsum as einsum
+from jtorch.ops.contraction import einsum_of as einsum_of
+from jtorch.ops.contraction import tensordot as tensordot
+from jtorch.ops.contraction import tensordot_of as tensordot_of
 
 
 def product(name: str, a: Array, b: Array) -> Array:

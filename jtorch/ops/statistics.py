@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops._reducing import along, iota, pick, shaped
 from jtorch.ops.extrema import Extremes
@@ -204,11 +205,12 @@ def histc(input: Array, bins: int = 100, min: Scalar = 0, max: Scalar = 0) -> Ar
     floats = _args.is_float(input.dtype)
     _args.check(floats, f"histc(): expected a float dtype, got {input.dtype}", NotImplementedError)
     _args.check(bins > 0, f"histc(): expected bins > 0, got {bins}", RuntimeError)
-    x = input.reshape(-1)
+    x = input.reshape(-1).astype(computing_dtype(input.dtype))
     low, high = _range(x, jnp.asarray(min).astype(x.dtype), jnp.asarray(max).astype(x.dtype))
     inside = (x >= low) & (x <= high)
     place = jnp.where(inside, (x - low) * bins / (high - low), 0).astype(jnp.int32)
-    return jnp.zeros(bins, x.dtype).at[jnp.minimum(place, bins - 1)].add(inside.astype(x.dtype))
+    counts = jnp.zeros(bins, x.dtype).at[jnp.minimum(place, bins - 1)].add(inside.astype(x.dtype))
+    return counts.astype(input.dtype)
 
 
 @op(differentiable=False, eager=True)
@@ -228,4 +230,4 @@ def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> 
     _args.check(numbers.min(initial=0) >= 0, "bincount(): expected numbers of 0 or more, got negative ones", RuntimeError)
     found = np.bincount(numbers, None if weights is None else concrete(weights, "bincount"), minlength)
     dtype = _args.long_dtype() if weights is None else weights.dtype if weights.dtype == jnp.float32 else np.float64
-    return jnp.asarray(found, _args.to_dtype(np.dtype(dtype)))
+    return jnp.asarray(found, jax.dtypes.canonicalize_dtype(dtype))

@@ -1,0 +1,304 @@
+"""How convolutions are computed: as XLA has them on GPU and TPU, and reformulated on CPU where XLA is slow there.
+
+Inputs are (N, C, *S), kernels (O, C/G, *K) or, transposed, (C, O/G, *K). The public ops and their checks are in conv.
+The reformulations are ordinary differentiable code. Where the fast form of a gradient is not the derivative of the fast
+form of the value, a custom_jvp computes tangents in another way, chosen for what it becomes when JAX transposes it.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jtorch.ops import _args
+from jtorch.ops._floating import wide
+from jtorch.ops._op import Array
+
+_LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
+_FEW = 4  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
+
+
+class Window(NamedTuple):
+    """How a kernel slides: one number, or one (low, high) pair of padding, for each dimension."""
+
+    stride: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+
+    def reach(self, kernel: tuple[int, ...]) -> tuple[int, ...]:
+        """What the kernel spans in the input."""
+        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, kernel, strict=True))
+
+    def sizes(self, spatial: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+        """The spatial sizes of the output."""
+        room = (size + sum(pad) - r for size, pad, r in zip(spatial, self.pads, self.reach(kernel), strict=True))
+        return tuple(r // s + 1 for r, s in zip(room, self.stride, strict=True))
+
+    def unpadded(self) -> "Window":
+        """The same window for an input that is padded already."""
+        return self._replace(pads=((0, 0),) * len(self.pads))
+
+
+def on_cpu() -> bool:
+    """Whether programs are compiled for the CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def pad_spatial(x: Array, pads: tuple[tuple[int, int], ...], inner: tuple[int, ...] | None = None) -> Array:
+    """`x` with zeros around its spatial dimensions, or less of them where a pad is negative; `inner` zeros between entries."""
+    inner = inner or (0,) * len(pads)
+    if not any(inner) and not any(map(any, pads)):
+        return x
+    config = [(0, 0, 0)] * (x.ndim - len(pads)) + [(*pad, i) for pad, i in zip(pads, inner, strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+def native(x: Array, w: Array, window: Window, groups: int = 1, spread: tuple[int, ...] | None = None) -> Array:
+    """The convolution as XLA computes it; `spread` is the dilation of the input."""
+    return lax.conv_general_dilated(
+        x,
+        w,
+        window.stride,
+        window.pads,
+        lhs_dilation=spread,
+        rhs_dilation=window.dilation,
+        dimension_numbers=_LAYOUT[x.ndim - 2],
+        feature_group_count=groups,
+        precision=_args.precision() if x.dtype.itemsize >= 4 else None,
+    )
+
+
+# forward
+
+
+def convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """The convolution of batched arrays, without bias.
+
+    Shape: (N, C, *S), (O, C/G, *K) -> (N, O, *S')
+    """
+    if not on_cpu():
+        return native(x, w, window, groups)
+    return _on_cpu(wide(x), wide(w), window, groups).astype(x.dtype)
+
+
+def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
+    if groups > 1:
+        return _few_channels(x, w, window, groups) if w.shape[1] <= _FEW else _split(x, w, window, groups)
+    if math.prod(w.shape[2:]) == 1 and not any(map(any, window.pads)):
+        return _pointwise(x, w, window)
+    if w.ndim == 5:
+        return _by_depth(x, w, window)
+    sizes = window.sizes(x.shape[2:], w.shape[2:])
+    if any((out - 1) * s + 1 > size for out, s, size in zip(sizes, window.stride, x.shape[2:], strict=True)):
+        # XLA's gradient of the kernel is slow where the output is larger than the input; padded beforehand it is not
+        x, window = pad_spatial(x, window.pads), window.unpadded()
+    return native(x, w, window)
+
+
+def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """One dense convolution for each group."""
+    pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
+    return jnp.concatenate([_on_cpu(a, b, window, 1) for a, b in pairs], 1)
+
+
+def _pointwise(x: Array, w: Array, window: Window) -> Array:
+    """A kernel of one element: a matrix product."""
+    every = (slice(None), slice(None), *(slice(None, None, s) for s in window.stride))
+    x = x[every]
+    flat = x.reshape(*x.shape[:2], -1)
+    out = lax.dot_general(w.reshape(w.shape[:2]), flat, (((1,), (1,)), ((), ())), precision=_args.precision())
+    return jnp.moveaxis(out, 1, 0).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+
+
+def _by_depth(x: Array, w: Array, window: Window) -> Array:
+    """Three dimensions as two: slices of the depth are batches, the depth of the kernel is more channels."""
+    out = window.sizes(x.shape[2:], w.shape[2:])[0]
+    x = pad_spatial(x, (window.pads[0], (0, 0), (0, 0)))
+    stride, dilation = window.stride[0], window.dilation[0]
+    taps = [lax.slice_in_dim(x, i, i + (out - 1) * stride + 1, stride, 2) for i in _offsets(w.shape[2], dilation)]
+    stacked = jnp.moveaxis(jnp.stack(taps, 2), 3, 1)  # N D' C K H W
+    flat = stacked.reshape(-1, x.shape[1] * w.shape[2], *x.shape[3:])
+    flat_window = Window(*(values[1:] for values in window))
+    y = _on_cpu(flat, w.reshape(w.shape[0], -1, *w.shape[3:]), flat_window, 1)
+    return jnp.moveaxis(y.reshape(-1, out, *y.shape[1:]), 1, 2)
+
+
+def _offsets(count: int, step: int) -> range:
+    return range(0, count * step, step)
+
+
+# few channels in a group: shifted multiply-adds
+
+
+def _few_channels(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """Grouped convolution as a sum over kernel elements and channels in a group, each a shifted multiply-add."""
+    n, spatial = x.shape[0], x.shape[2:]
+    y = _shifted(x.reshape(n, groups, 1, -1, *spatial), w.reshape(groups, -1, *w.shape[1:]), window)
+    return y.reshape(n, w.shape[0], *y.shape[3:])
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _shifted(x: Array, w: Array, window: Window) -> Array:
+    """Shape: (N, G, 1, C/G, *S), (G, O/G, C/G, *K) -> (N, G, O/G, *S')"""
+    factors = _kernel_elements(w, window)
+    return sum(a * b for a, b in zip(_shifts(x, w.shape[3:], window), factors, strict=True))
+
+
+@_shifted.defjvp
+def _shifted_jvp(window, primals, tangents):
+    (x, w), (dx, dw) = primals, tangents
+    return _shifted(x, w, window), _shifted_from_input(dx, w, window) + _shifted_from_kernel(x, dw, window)
+
+
+def _kernel_elements(w: Array, window: Window) -> list[Array]:
+    """The kernel's elements (G, O/G, 1...), in the order of `_shifts`."""
+    ones = (1,) * len(window.stride)
+    elements = w.reshape(*w.shape[:2], -1)
+    return [elements[..., i].reshape(*w.shape[:2], *ones) for i in range(elements.shape[2])]
+
+
+def _shifts(x: Array, kernel: tuple[int, ...], window: Window) -> Iterator[Array]:
+    """For each channel and kernel element, the part of the input that it meets: (N, G, 1, *S')."""
+    sizes = window.sizes(x.shape[4:], kernel)
+    x = pad_spatial(x, window.pads)
+    offsets = [_offsets(k, d) for k, d in zip(kernel, window.dilation, strict=True)]
+    for channel, *start in itertools.product(range(x.shape[3]), *offsets):
+        stop = (a + (size - 1) * s + 1 for a, size, s in zip(start, sizes, window.stride, strict=True))
+        window_part = (slice(*part) for part in zip(start, stop, window.stride, strict=True))
+        yield x[(slice(None), slice(None), slice(None), channel, *window_part)]
+
+
+def _shifted_from_input(x: Array, w: Array, window: Window) -> Array:
+    """`_shifted` as a sum of padded products. Transposed with respect to `x`, it is a sum of slices of one array."""
+    kernel, spatial = w.shape[3:], x.shape[4:]
+    sizes = window.sizes(spatial, kernel)
+    offsets = [_offsets(k, d) for k, d in zip(kernel, window.dilation, strict=True)]
+    reach = [r - 1 for r in window.reach(kernel)]
+    places = itertools.product(range(x.shape[3]), *offsets)
+    y = 0.0
+    for (channel, *at), factor in zip(places, _kernel_elements(w, window), strict=True):
+        pads = tuple((r - a, a) for r, a in zip(reach, at, strict=True))
+        y = y + pad_spatial(x[:, :, :, channel] * factor, pads)
+    edges = (
+        (low - r, (size - 1) * s + 1 - low - length)
+        for (low, _), r, size, s, length in zip(window.pads, reach, sizes, window.stride, spatial, strict=True)
+    )
+    return pad_spatial(y, tuple(edges))[(..., *(slice(None, None, s) for s in window.stride))]
+
+
+def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
+    """`_shifted` as a loop over the batch. Transposed with respect to `w`, it adds whole images up before it reduces them.
+
+    XLA's reductions on CPU are scalar code; additions of arrays are not.
+    """
+    sizes = window.sizes(x.shape[4:], w.shape[3:])
+    factors = [jnp.broadcast_to(b, (*w.shape[:2], *sizes)) for b in _kernel_elements(w, window)]
+    x = pad_spatial(x, window.pads)
+
+    @jax.checkpoint  # otherwise every shift of the input would be kept for the transposition
+    def of_one(one: Array, factors: list[Array]) -> Array:
+        shifts = _shifts(one[None], w.shape[3:], window.unpadded())
+        return sum(a[0] * b for a, b in zip(shifts, factors, strict=True))
+
+    return lax.scan(lambda _, one: (None, of_one(one, factors)), None, x)[1]
+
+
+# transposed
+
+
+def convolve_transposed(
+    x: Array, w: Array, stride: tuple, padding: tuple, output_padding: tuple, dilation: tuple, groups: int
+) -> Array:
+    """The transposed convolution of batched arrays, without bias.
+
+    Shape: (N, C, *S), (C, O/G, *K) -> (N, O, *S')
+    """
+    reach = [d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True)]
+    pads = tuple((r - p, r - p + extra) for r, p, extra in zip(reach, padding, output_padding, strict=True))
+    window = Window((1,) * len(stride), pads, dilation)
+    if not on_cpu():
+        return native(x, _turned(w, groups), window, groups, stride)
+    return _transposed_on_cpu(wide(x), wide(w), window, stride, groups).astype(x.dtype)
+
+
+def _turned(w: Array, groups: int) -> Array:
+    """The kernel (C, O/G, *K) of a transposed convolution as that of a convolution, (O, C/G, *K)."""
+    w = jnp.swapaxes(w.reshape(groups, -1, *w.shape[1:]), 1, 2)
+    return jnp.flip(w.reshape(-1, *w.shape[2:]), range(2, w.ndim - 1))
+
+
+def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups: int) -> Array:
+    if groups > 1 and w.shape[0] // groups > _FEW:
+        pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
+        return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
+    if groups > 1 or max(stride) == 1:
+        return _cropped_convolution(pad_spatial(x, ((0, 0),) * len(stride), tuple(s - 1 for s in stride)), w, window, groups)
+    return _by_phase(x, w, window, stride) if w.ndim == 5 else _spread(x, w, window, stride)
+
+
+def _cropped_convolution(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """The convolution with the turned kernel, negative padding being taken off first."""
+    x = pad_spatial(x, tuple((min(low, 0), min(high, 0)) for low, high in window.pads))
+    pads = tuple((max(low, 0), max(high, 0)) for low, high in window.pads)
+    return _on_cpu(x, _turned(w, groups), window._replace(pads=pads), groups)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _spread(x: Array, w: Array, window: Window, stride: tuple) -> Array:
+    return native(x, _turned(w, 1), window, 1, stride)
+
+
+@_spread.defjvp
+def _spread_jvp(window, stride, primals, tangents):
+    (x, w), (dx, dw) = primals, tangents
+    return _spread(x, w, window, stride), _spread(dx, w, window, stride) + _spread_from_kernel(x, dw, window, stride)
+
+
+def _spread_from_kernel(x: Array, w: Array, window: Window, stride: tuple) -> Array:
+    """The transposed convolution with the parts exchanged: `w` is the image and `x`, spread out, the kernel.
+
+    Transposed with respect to `w`, this is the gradient of an ordinary convolution's kernel, which XLA does fast.
+    """
+    layout = _LAYOUT[x.ndim - 2][0].replace("N", "B").replace("C", "N").replace("B", "C")
+    rest = [((size - 1) * s, *pad, d * (k - 1)) for size, s, pad, d, k in zip(
+        x.shape[2:], stride, window.pads, window.dilation, w.shape[2:], strict=True)]
+    pads = tuple((low - reach + span, high - reach + span) for span, low, high, reach in rest)
+    return lax.conv_general_dilated(
+        w,
+        jnp.flip(x, range(2, x.ndim)),
+        (1,) * len(stride),
+        pads,
+        lhs_dilation=window.dilation,
+        rhs_dilation=stride,
+        dimension_numbers=(layout, _LAYOUT[x.ndim - 2][1], layout),
+        precision=_args.precision(),
+    )
+
+
+def _by_phase(x: Array, w: Array, window: Window, stride: tuple) -> Array:
+    """The transposed convolution as a plain one with a channel for each phase of the stride, these then interleaved."""
+    nd = len(stride)
+    w = pad_spatial(w, ((0, 0),) * nd, tuple(d - 1 for d in window.dilation))
+    reach = w.shape[2:]
+    taps = [-(-r // s) for r, s in zip(reach, stride, strict=True)]
+    w = pad_spatial(w, tuple((0, t * s - r) for t, s, r in zip(taps, stride, reach, strict=True)))
+    w = w.reshape(*w.shape[:2], *itertools.chain(*zip(taps, stride, strict=True)))  # C O (t s)...
+    w = w.transpose(0, 1, *range(3, 3 + 2 * nd, 2), *range(2, 2 + 2 * nd, 2))  # C O s... t...
+    phases = w.shape[1 : 2 + nd]
+    w = w.reshape(w.shape[0], -1, *taps)
+    full = Window((1,) * nd, tuple((t - 1, t - 1) for t in taps), (1,) * nd)
+    y = _on_cpu(x, _turned(w, 1), full, 1)
+    spatial = y.shape[2:]
+    y = y.reshape(y.shape[0], *phases, *spatial)
+    y = y.transpose(0, 1, *itertools.chain(*((2 + nd + i, 2 + i) for i in range(nd))))
+    y = y.reshape(y.shape[0], phases[0], *(size * s for size, s in zip(spatial, stride, strict=True)))
+    wanted = ((size - 1) * s + 1 + low + high - r + 1 for size, s, (low, high), r in zip(
+        x.shape[2:], stride, window.pads, reach, strict=True))
+    lows = (low - r + 1 for (low, _), r in zip(window.pads, reach, strict=True))
+    edges = ((low, size - low - length) for low, size, length in zip(lows, wanted, y.shape[2:], strict=True))
+    return pad_spatial(y, tuple(edges))
