@@ -4,7 +4,7 @@
 one program. This file is the index of public names; each is defined where its line says.
 """
 
-# ruff: noqa: A004
+# ruff: noqa: F401
 from jtorch import autograd as autograd
 from jtorch import cuda as cuda
 from jtorch import nn as nn

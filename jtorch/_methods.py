@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _creation, _filling, _types
+from jtorch import _calling, _creation, _filling, _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, assign_checked, from_array
 from jtorch.ops import _args, indexing
@@ -81,7 +81,6 @@ def _reflected(op: Any) -> Callable:
 
 def _attach_operators() -> None:
     for symbol, name in _BINARY.items():
-        if name not in registry: continue
         op = registry[name]
         setattr(Tensor, f"__{symbol}__", _binary(op))
         setattr(Tensor, f"__r{symbol}__", _reflected(op))
@@ -89,10 +88,8 @@ def _attach_operators() -> None:
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)
     for name in _COMPARISONS:
-        if name not in registry: continue
         setattr(Tensor, f"__{name}__", _binary(registry[name]))
     for symbol, name in (("neg", "neg"), ("pos", "positive"), ("abs", "abs"), ("invert", "bitwise_not")):
-        if name not in registry: continue
         setattr(Tensor, f"__{symbol}__", registry[name])
 
 
@@ -250,6 +247,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 
 _WRITTEN = {
+    "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,

@@ -1,6 +1,6 @@
 """Tensor: a mutable box on an immutable `jax.Array`, with torch's views, gradients and in-place semantics.
 
-Ops come to `Tensor.__jtorch_op__`, which runs them on the arrays and records them on the tape. An in-place op puts a new
+Ops run in `_calling`. An in-place op puts a new
 array into the box. A view remembers its *root* and the steps that read it: it re-reads when the root has changed, and a
 write to it becomes a write to the root. Methods that are ops are attached in `_methods`; printing is in `_printing`.
 """
@@ -18,12 +18,13 @@ from jax.core import Tracer
 from jtorch import _printing, _types, _views
 from jtorch._capture import state
 from jtorch._conversion import Conversion
+from jtorch._gradients import Gradients
 from jtorch._views import CUT, Step
 from jtorch.autograd import tape
-from jtorch.ops import _args, _op
+from jtorch.ops import _args
 
 
-class Tensor(Conversion):
+class Tensor(Gradients, Conversion):
     """A multi-dimensional array that can require gradients.
 
     `Tensor(array)` boxes a `jax.Array`; `Tensor(2, 3)` and `Tensor([1, 2])` are torch's old constructors of the default
@@ -200,11 +201,7 @@ class Tensor(Conversion):
     def _restore(self, before: tuple) -> None:
         (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version) = before
 
-    # ops
-
-    @staticmethod
-    def __jtorch_op__(op, traced, static):
-        return call(op, traced, static)
+    # ops; `__jtorch_op__` is in `_calling`
 
     def __jtorch_out__(self, result: "Tensor") -> None:
         """Take a result into `out=`."""
@@ -294,116 +291,7 @@ class Tensor(Conversion):
         """Whether the elements lie in order without gaps, as they would in torch."""
         return _views.is_row_major(self._strides(), self.shape)
 
-    # gradients
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether operations on it are recorded."""
-        return self._requires_grad or self._edge() is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
-        """Ask for gradients, or stop asking. Only for leaves and inexact dtypes.
-
-        Raises:
-            RuntimeError: an integer tensor, or a tensor that was computed.
-        """
-        if requires_grad and not _args.is_inexact(self._value().dtype):
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
-        if not requires_grad and self._edge() is not None and self._node is not None:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
-        if self._node is None:
-            self._requires_grad = bool(requires_grad)
-        return self
-
-    @property
-    def grad(self) -> "Tensor | None":
-        """The gradients accumulated so far, or None."""
-        if state.session is not None:
-            state.session.reads_grad(self)
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: "Tensor | None") -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
-            if tuple(value.shape) != tuple(self.shape):
-                raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {list(self.shape)}, got {list(value.shape)}"
-                )
-        if state.session is not None:
-            state.session.writes_grad(self)
-        self._grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        self.grad = None
-
-    def _accumulate(self, gradient: "Tensor") -> None:
-        before = self.grad
-        if before is None:
-            self.grad = gradient
-        elif state.grad:
-            self.grad = before + gradient
-        else:
-            before._rebind(tape._add(before._value(), gradient._value()))
-        for hook in tuple((self._post_hooks or {}).values()):
-            hook(self)
-
-    @property
-    def grad_fn(self) -> Any:
-        """The node that made it, or None for a leaf."""
-        self._edge()
-        return self._node
-
-    def backward(
-        self, gradient: "Tensor | None" = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
-    ) -> None:
-        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from. See `autograd.backward`."""
-        if isinstance(gradient, jax.Array | np.ndarray):
-            gradient = from_array(jnp.asarray(gradient))
-        tape.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
-
-    def register_hook(self, hook: Callable) -> tape.Handle:
-        """Call `hook(gradient)` when the gradient for this tensor is computed; what it returns replaces the gradient.
-
-        Raises:
-            RuntimeError: the tensor does not require gradients.
-        """
-        edge = self._edge()
-        if edge is None:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        node, place = edge
-        if node.hooks is None:
-            node.hooks = {}
-        return tape.Handle(node.hooks.setdefault(place, {}), hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Callable) -> tape.Handle:
-        """Call `hook(tensor)` after a gradient has been added to its `.grad`. Leaves only."""
-        if self._node is not None:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        if self._post_hooks is None:
-            self._post_hooks = {}
-        return tape.Handle(self._post_hooks, hook)
-
-    def retain_grad(self) -> None:
-        """Keep the gradient in `.grad` although this is no leaf."""
-        edge = self._edge()
-        if edge is None:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._node is not None:
-            if self._node.retains is None:
-                self._node.retains = {}
-            self._node.retains[self._index] = self
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether `retain_grad` was called on a tensor that is no leaf."""
-        return bool(self._node is not None and (self._node.retains or {}).get(self._index) is self)
+    # the same memory without the graph
 
     def detach(self) -> "Tensor":
         """The same memory without the graph."""
@@ -527,77 +415,7 @@ def _unflatten(requires_grad: bool, children: Sequence) -> Tensor:
 jax.tree_util.register_pytree_node(Tensor, _flatten, _unflatten)
 
 
-# calling ops
-
-
-def call(op: Any, traced: tuple, static: tuple) -> Any:
-    """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
-    if op.spread:
-        traced, _ = op._look_inside(traced)
-    if op.inplace_at is not None and static[op.inplace_at]:
-        return _call_inplace(op, traced, static)
-    program, flat, edges = _unboxed(op, traced, static)
-    if state.plain:
-        out = program.forward(*flat)
-        return out if program.container in (None, tuple) else program.container(out)
-    out, node = tape.run(program, flat, edges)
-    if program.container is None:
-        result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
-        return result if not op.view else result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
-    results = _wrap_all(out, node)
-    if op.view:
-        for place, result in enumerate(results):
-            result._as_view(traced[0], Step(program, tuple(flat[1:]), place))
-    return program.container(results)
-
-
-def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
-    """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
-    program, flat = op.program(traced, static)
-    recording = state.grad and op.differentiable and not state.plain
-    arrays, edges = [], []
-    for value in flat:
-        edge = None
-        if isinstance(value, Tensor):
-            array = value._value()
-            if recording:
-                edge = value._edge()
-            value = array
-        arrays.append(value)
-        edges.append(edge)
-    if op.validate is not None:
-        _check(op, arrays if not op.spread else _op.gather(arrays, op.layout(traced)), static)
-    return program, arrays, edges
-
-
-def _check(op: Any, traced: Sequence, static: tuple) -> None:
-    """Validate values now; in a program that is being made, leave it to each call of the program."""
-    if state.session is None:
-        op.check(traced, static)
-    else:
-        state.session.defer(op, traced, static)
-
-
-def _wrap_all(outs: Sequence, node: Any) -> list[Tensor]:
-    """The outputs boxed; those of inexact dtype take the node's places in order."""
-    results, place = [], 0
-    for out in outs:
-        if node is not None and _args.is_inexact(out.dtype):
-            results.append(from_array(out, (node, place)))
-            place += 1
-        else:
-            results.append(from_array(out))
-    return results
-
-
-def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
-    target = traced[0]
-    if not isinstance(target, Tensor):
-        return call(op, traced, tuple(False if i == op.inplace_at else s for i, s in enumerate(static)))
-    target._check_inplace()
-    program, flat, edges = _unboxed(op, traced, static)
-    out, node = tape.run(program, flat, edges)
-    return assign_checked(target, out, None if node is None else (node, 0), op.name)
+# results of in-place ops
 
 
 def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:

@@ -4,6 +4,7 @@ All take `reduction`: "mean", "sum" or "none". `size_average` and `reduce` are t
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass
 from typing import Any
@@ -151,6 +152,10 @@ class NLLLoss(_WeightedLoss):
 
 class NLLLoss2d(NLLLoss):
     """`NLLLoss` under its old name."""
+
+    def __post_init__(self, size_average: bool | None = None, reduce: bool | None = None):
+        warnings.warn("`NLLLoss2d` has been deprecated. Please use `NLLLoss` instead.", FutureWarning, stacklevel=3)
+        super().__post_init__(size_average, reduce)
 
 
 class CrossEntropyLoss(_WeightedLoss):

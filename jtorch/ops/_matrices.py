@@ -67,7 +67,9 @@ def raise_for_info(name: str, info: Any, what: str) -> None:
     if codes.any():
         batch = np.flatnonzero(codes)[0]
         where = f" in batch element {batch}" if codes.ndim else ""
-        _args.fail(f"linalg.{name}(): expected {what}{where}; stopped at column {codes.reshape(-1)[batch]}", LinAlgError)
+        _args.fail(
+            f"linalg.{name}(): expected {what}{where}; stopped at column {codes.reshape(-1)[batch]}", LinAlgError
+        )
 
 
 @jax.custom_jvp

@@ -26,7 +26,7 @@ def _from_sublists(given: tuple) -> tuple[str, tuple]:
 
 
 def _check_equation(equation: str, ranks: Sequence[int]) -> None:
-    inputs, arrow, output = equation.partition("->")
+    inputs, _, output = equation.partition("->")
     terms = inputs.split(",")
     _args.check(
         len(terms) == len(ranks), f"einsum(): expected operands for {len(terms)} terms, got {len(ranks)}", RuntimeError
@@ -39,8 +39,12 @@ def _check_equation(equation: str, ranks: Sequence[int]) -> None:
         _args.check(fits, f"einsum(): expected an operand of {term!r}, got {rank} dimensions", RuntimeError)
     named = output.replace("...", "", 1)
     used = set(inputs)
-    _args.check(set(named) <= used & known, f"einsum(): expected output subscripts of the inputs, got {output!r}", RuntimeError)
-    _args.check(len(set(named)) == len(named), f"einsum(): expected each output subscript once, got {output!r}", RuntimeError)
+    _args.check(
+        set(named) <= used & known, f"einsum(): expected output subscripts of the inputs, got {output!r}", RuntimeError
+    )
+    _args.check(
+        len(set(named)) == len(named), f"einsum(): expected each output subscript once, got {output!r}", RuntimeError
+    )
 
 
 def _check_sizes(equation: str, operands: Sequence[Array]) -> None:
@@ -51,7 +55,11 @@ def _check_sizes(equation: str, operands: Sequence[Array]) -> None:
         own: dict[str, int] = {}
         for letter, n in ends:
             fits = own.setdefault(letter, n) == n and (n == 1 or sizes.get(letter, 1) in (1, n))
-            _args.check(fits, f"einsum(): expected one size for subscript {letter}, got {[x.shape for x in operands]}", RuntimeError)
+            _args.check(
+                fits,
+                f"einsum(): expected one size for subscript {letter}, got {[x.shape for x in operands]}",
+                RuntimeError,
+            )
             sizes[letter] = max(n, sizes.get(letter, n)) if n else 0
 
 
@@ -104,7 +112,9 @@ def _contracted(name: str, a: Any, b: Any, dims: Any) -> tuple[tuple, tuple]:
         _args.check(fits, f"{name}(): expected dims from 0 to {min(a.ndim, b.ndim)}, got {dims}", RuntimeError)
         return tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
     one, two = ((d,) if isinstance(d, int) else tuple(d) for d in dims)
-    _args.check(len(one) == len(two), f"{name}(): expected as many dims of one as of the other, got {dims}", RuntimeError)
+    _args.check(
+        len(one) == len(two), f"{name}(): expected as many dims of one as of the other, got {dims}", RuntimeError
+    )
     return _args.dims(one, a.ndim, name), _args.dims(two, b.ndim, name)
 
 

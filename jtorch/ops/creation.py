@@ -143,7 +143,9 @@ def _plain(value: Any) -> Any:
     """A number, also where a 0-d array holds it."""
     if not hasattr(value, "item"):
         return value
-    _args.check(np.ndim(value) == 0, f"range: expected numbers or 0-d arrays, got shape {np.shape(value)}", RuntimeError)
+    _args.check(
+        np.ndim(value) == 0, f"range: expected numbers or 0-d arrays, got shape {np.shape(value)}", RuntimeError
+    )
     return value.item()
 
 
@@ -211,7 +213,9 @@ def _spaced(start: Any, end: Any, steps: int, dtype: Any, name: str, curve: Call
         start, end, wide = int(start), int(end), np.dtype(np.float64)
     first, last, at = wide.type(start), wide.type(end), np.arange(steps)
     step = (last - first) / wide.type(max(steps - 1, 1))
-    values = np.where(at < max(steps // 2, 1), first + step * at.astype(wide), last - step * (steps - 1 - at).astype(wide))
+    values = np.where(
+        at < max(steps // 2, 1), first + step * at.astype(wide), last - step * (steps - 1 - at).astype(wide)
+    )
     return jnp.asarray(curve(values.astype(wide)).astype(kind))
 
 

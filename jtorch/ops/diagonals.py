@@ -80,7 +80,9 @@ def diag(input: Array, diagonal: int = 0) -> Array:
     Shape: (N) -> (N + |diagonal|, N + |diagonal|); (M, N) -> (min(M, N))
     Raises: RuntimeError for other inputs.
     """
-    _args.check(input.ndim in (1, 2), f"diag(): expected a vector or a matrix, got {input.ndim} dimensions", RuntimeError)
+    _args.check(
+        input.ndim in (1, 2), f"diag(): expected a vector or a matrix, got {input.ndim} dimensions", RuntimeError
+    )
     return _along_diagonal(input, diagonal) if input.ndim == 1 else _strip(input, diagonal)
 
 

@@ -26,7 +26,9 @@ _MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "dono
 
 
 @op(method=False)
-def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary") -> Array:
+def cdist(
+    x1: Array, x2: Array, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary"
+) -> Array:
     """The distance of order `p` of each row of `x1` from each row of `x2`.
 
     Shape: (*, P, M), (*, R, M) -> (*, P, R)

@@ -63,7 +63,9 @@ def embedding(
 
 def _row(padding_idx: int, count: int) -> int:
     fits = -count <= padding_idx < count
-    _args.check(fits, f"embedding(): expected padding_idx from {-count} to {count - 1}, got {padding_idx}", AssertionError)
+    _args.check(
+        fits, f"embedding(): expected padding_idx from {-count} to {count - 1}, got {padding_idx}", AssertionError
+    )
     return padding_idx % count
 
 
@@ -82,7 +84,9 @@ def _check_classes(tensor: Array, num_classes: int) -> None:
     if values.size:
         _args.check(values.min() >= 0, f"one_hot(): expected classes of 0 or more, got {values.min()}", RuntimeError)
         _args.check(
-            values.max() < num_classes, f"one_hot(): expected classes below {num_classes}, got {values.max()}", RuntimeError
+            values.max() < num_classes,
+            f"one_hot(): expected classes below {num_classes}, got {values.max()}",
+            RuntimeError,
         )
 
 
@@ -114,5 +118,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
             raise RuntimeError("one_hot(): expected num_classes for a traced tensor, got -1") from error
         _args.check(values.size, "one_hot(): expected num_classes for an empty tensor, got -1", RuntimeError)
         num_classes = int(values.max()) + 1
-    _args.check(num_classes > 0 or 0 in tensor.shape, f"one_hot(): expected num_classes > 0, got {num_classes}", RuntimeError)
+    _args.check(
+        num_classes > 0 or 0 in tensor.shape, f"one_hot(): expected num_classes > 0, got {num_classes}", RuntimeError
+    )
     return one_hot_of(tensor, num_classes)

@@ -15,9 +15,6 @@ from jtorch.ops._matrices import batched, matrices, mirrored, precision_for, rai
 from jtorch.ops._op import Array, derived, op
 
 
-# Cholesky
-
-
 class CholeskyEx(NamedTuple):
     """A Cholesky factor, and the order of the first leading minor that is not positive-definite (0: none)."""
 
@@ -88,43 +85,53 @@ def _cholesky_solved_tangent(upper, primals, tangents):
     (B, L), (dB, dL) = primals, tangents
     X = _cholesky_solved(B, L, upper)
     precision = precision_for(L.dtype)
-    half = jnp.matmul(transposed(dL), L, precision=precision) if upper else jnp.matmul(dL, transposed(L), precision=precision)
+    half = (
+        jnp.matmul(transposed(dL), L, precision=precision)
+        if upper
+        else jnp.matmul(dL, transposed(L), precision=precision)
+    )
     dA = half + transposed(half)
     return X, _cholesky_solved(dB - jnp.matmul(dA, X, precision=precision), L, upper)
 
 
 @op
-def cholesky_solve(B: Array, L: Array, upper: bool = False) -> Array:
-    """The X of `A @ X = B`, from the Cholesky factor of A.
+def cholesky_solve(input: Array, input2: Array, upper: bool = False) -> Array:
+    """The X of `A @ X = input`, from the Cholesky factor of A.
 
     Shape: (*, N, K), (*, N, N) -> (*, N, K)
     Raises: RuntimeError where the sizes do not match.
     """
-    matrices("cholesky_solve", L)
+    matrices("cholesky_solve", input2)
     _args.check(
-        B.ndim >= 2 and B.shape[-2] == L.shape[-1],
-        f"cholesky_solve(): expected B of {L.shape[-1]} rows, got {B.shape}",
+        input.ndim >= 2 and input.shape[-2] == input2.shape[-1],
+        f"cholesky_solve(): expected input of {input2.shape[-1]} rows, got {input.shape}",
         RuntimeError,
     )
-    return _cholesky_solved(*batched(B, L), upper)
+    return _cholesky_solved(*batched(input, input2), upper)
 
 
 @op
-def cholesky_inverse(L: Array, upper: bool = False) -> Array:
+def cholesky_inverse(input: Array, upper: bool = False) -> Array:
     """The inverse of A, from its Cholesky factor.
 
     Shape: (*, N, N) -> (*, N, N)
     """
-    matrices("cholesky_inverse", L)
-    eye = jnp.broadcast_to(jnp.eye(L.shape[-1], dtype=L.dtype), L.shape)
-    return cholesky_solve.body(eye, L, upper)
+    matrices("cholesky_inverse", input)
+    eye = jnp.broadcast_to(jnp.eye(input.shape[-1], dtype=input.dtype), input.shape)
+    return cholesky_solve.body(eye, input, upper)
 
 
 # triangular systems
 
 
 def _triangular(
-    A: Array, B: Array, upper: bool, left: bool = True, adjoint: bool = False, transpose: bool = False, unit: bool = False
+    A: Array,
+    B: Array,
+    upper: bool,
+    left: bool = True,
+    adjoint: bool = False,
+    transpose: bool = False,
+    unit: bool = False,
 ) -> Array:
     return jax.lax.linalg.triangular_solve(
         A, B, left_side=left, lower=not upper, transpose_a=adjoint or transpose, conjugate_a=adjoint, unit_diagonal=unit
@@ -133,19 +140,23 @@ def _triangular(
 
 @op(method=False, function=False)
 def linalg_solve_triangular(
-    A: Array, B: Array, *, upper: bool, left: bool = True, unitriangular: bool = False
+    input: Array, B: Array, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Array:
-    """The X of `A @ X = B` for a triangular A, or of `X @ A = B`.
+    """The X of `input @ X = B` for a triangular input, or of `X @ input = B`.
 
     Shape: (*, N, N), (*, N, K) -> (*, N, K)
     Raises: RuntimeError where the sizes do not match.
     """
-    matrices("solve_triangular", A)
+    matrices("solve_triangular", input)
     matrices("solve_triangular", B, square=False)
     rows = B.shape[-2 if left else -1]
-    _args.check(rows == A.shape[-1], f"linalg.solve_triangular(): expected {A.shape[-1]} rows, got {B.shape}", RuntimeError)
-    A, B = batched(A, B)
-    return _triangular(A, B, upper, left, unit=unitriangular)
+    _args.check(
+        rows == input.shape[-1],
+        f"linalg.solve_triangular(): expected {input.shape[-1]} rows, got {B.shape}",
+        RuntimeError,
+    )
+    input, B = batched(input, B)
+    return _triangular(input, B, upper, left, unit=unitriangular)
 
 
 class TriangularSolve(NamedTuple):
@@ -157,16 +168,16 @@ class TriangularSolve(NamedTuple):
 
 @op
 def triangular_solve(
-    b: Array, A: Array, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+    input: Array, A: Array, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> TriangularSolve:
-    """The X of `A @ X = b` for a triangular A, and A.
+    """The X of `A @ X = input` for a triangular A, and A.
 
     Shape: (*, N, K), (*, N, N) -> (*, N, K), (*, N, N)
     Raises: RuntimeError where the sizes do not match.
     """
     matrices("triangular_solve", A)
-    b, A = batched(b, A)
-    return TriangularSolve(_triangular(A, b, upper, transpose=transpose, unit=unitriangular), A)
+    input, A = batched(input, A)
+    return TriangularSolve(_triangular(A, input, upper, transpose=transpose, unit=unitriangular), A)
 
 
 # LU
@@ -277,10 +288,10 @@ def linalg_lu_solve(LU: Array, pivots: Array, B: Array, *, left: bool = True, ad
 
 
 @op
-def lu_solve(b: Array, LU_data: Array, LU_pivots: Array) -> Array:
-    """The X of `A @ X = b`, from the LU factors of A.
+def lu_solve(input: Array, LU_data: Array, LU_pivots: Array) -> Array:
+    """The X of `A @ X = input`, from the LU factors of A.
 
     Shape: (*, N, K), (*, N, N), (*, N) -> (*, N, K)
     Raises: RuntimeError where the sizes do not match.
     """
-    return linalg_lu_solve.body(LU_data, LU_pivots, b)
+    return linalg_lu_solve.body(LU_data, LU_pivots, input)

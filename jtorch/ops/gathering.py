@@ -68,7 +68,7 @@ def flat_places(index: Array, shape: tuple[int, ...], dim: int) -> Array:
 
 
 def lined_up(name: str, input: Array, dim: int, index: Array) -> tuple[int, tuple[int, ...], Array]:
-    """The dimension, the input's shape and the index, scalars given one dimension; the index checked as torch does."""
+    """The dimension, the input's shape and the index, checked as torch does; scalars are given one dimension."""
     at = _args.dim(dim, input.ndim, name)
     shape, index = input.shape or (1,), jnp.atleast_1d(index)
     if index.size:
@@ -81,7 +81,7 @@ def lined_up(name: str, input: Array, dim: int, index: Array) -> tuple[int, tupl
         inside = all(n <= m for i, (n, m) in enumerate(zip(index.shape, shape, strict=True)) if i != at)
         _args.check(
             inside,
-            f"{name}(): expected an index no larger than the input {shape} apart from dimension {at}, got {index.shape}",
+            f"{name}(): expected an index no larger than the input {shape} but in dimension {at}, got {index.shape}",
             RuntimeError,
         )
     return at, shape, index
@@ -139,14 +139,18 @@ def take(input: Array, index: Array) -> Array:
     """
     place_dtype(input.size)
     _args.check(
-        index.dtype in (_args.long_dtype(), np.int64), f"take(): expected an int64 index, got {index.dtype}", RuntimeError
+        index.dtype in (_args.long_dtype(), np.int64),
+        f"take(): expected an int64 index, got {index.dtype}",
+        RuntimeError,
     )
     return input.reshape(-1).at[index].get(mode="fill")
 
 
 @op
 def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Array:
-    """The elements that the indices name along a dimension, the other dimensions broadcast; None: of the flattened input.
+    """The elements that the indices name along a dimension, the other dimensions broadcast.
+
+    Without `dim` those of the flattened input.
 
     Shape: (A*, L, B*), (A*, I, B*) -> (A*, I, B*)
     Raises: RuntimeError where the dtype is not int64 or the dimensions differ in number.
@@ -155,7 +159,9 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Arra
     if dim is None:
         return take_along_dim.body(input.reshape(-1), indices.reshape(-1), 0)
     same = input.ndim == indices.ndim
-    _args.check(same, f"take_along_dim(): expected indices of {input.ndim} dimensions, got {indices.ndim}", RuntimeError)
+    _args.check(
+        same, f"take_along_dim(): expected indices of {input.ndim} dimensions, got {indices.ndim}", RuntimeError
+    )
     at = _args.dim(dim, input.ndim, "take_along_dim")
     lead = [max(m, n) if min(m, n) else 0 for m, n in zip(input.shape, indices.shape, strict=True)]
     shape = [n if i != at else input.shape[at] for i, n in enumerate(lead)]

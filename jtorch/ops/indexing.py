@@ -19,6 +19,7 @@ from jtorch.ops.subscript import Spec, common_shape, encode
 
 _MOST = 2**31 - 1
 
+
 def _region(shape: tuple, basic: tuple, places: Sequence) -> tuple[list, list, list, tuple]:
     """Starts, lengths and steps for each dimension of the input, and the shape of the result."""
     starts, lengths, steps, result, places = [], [], [], [], list(places)
@@ -158,7 +159,9 @@ def as_dtype(value: Any, dtype: Any) -> Array:
     """
     value = jnp.asarray(value)
     if _args.is_complex(value.dtype) and not _args.is_complex(dtype):
-        _args.check(not value.aval.weak_type, f"index: expected a value for {dtype}, got a complex number", RuntimeError)
+        _args.check(
+            not value.aval.weak_type, f"index: expected a value for {dtype}, got a complex number", RuntimeError
+        )
         value = value.real
     return value.astype(dtype)
 
@@ -167,9 +170,7 @@ def _fitted(value: Array, shape: tuple) -> Array:
     """A value broadcast to the place it is written to; dimensions of size 1 in front fall away."""
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = value[0]
-    grows = value.ndim <= len(shape) and all(
-        m in (1, n) for m, n in zip(value.shape[::-1], shape[::-1], strict=False)
-    )
+    grows = value.ndim <= len(shape) and all(m in (1, n) for m, n in zip(value.shape[::-1], shape[::-1], strict=False))
     _args.check(grows, f"index: expected a value that broadcasts to {shape}, got shape {value.shape}", RuntimeError)
     return jnp.broadcast_to(value, shape)
 
@@ -247,7 +248,9 @@ def _check_setitem(input: Array, value: Any, arrays: Sequence[Array], spec: Spec
 
 
 @op(method=False, function=False, validate=_check_setitem)
-def setitem(input: Array, value: Array | Scalar, arrays: Sequence[Array], spec: Spec, accumulate: bool = False) -> Array:
+def setitem(
+    input: Array, value: Array | Scalar, arrays: Sequence[Array], spec: Spec, accumulate: bool = False
+) -> Array:
     """A copy of the input with `value` at the places of an encoded index (see `encode`, with `writing=True`).
 
     The value takes the dtype of the input, loses dimensions of size 1 in front, and is broadcast. With `accumulate` it

@@ -27,7 +27,8 @@ def _joined(tensors: Sequence[Array], dim: int, name: str) -> Array:
     first = whole[0]
     at = _args.dim(dim, first.ndim, name)
     same = all(
-        x.ndim == first.ndim and all(m == n for i, (m, n) in enumerate(zip(x.shape, first.shape, strict=True)) if i != at)
+        x.ndim == first.ndim
+        and all(m == n for i, (m, n) in enumerate(zip(x.shape, first.shape, strict=True)) if i != at)
         for x in whole
     )
     shapes = [x.shape for x in whole]
@@ -96,7 +97,9 @@ def column_stack(tensors: Sequence[Array]) -> Array:
     Shape: (M), (M, L) -> (M, 1 + L)
     Raises: RuntimeError where another size differs.
     """
-    return _joined([x if x.ndim > 1 else x.reshape(-1, 1) for x in _joinable(tensors, "column_stack")], 1, "column_stack")
+    return _joined(
+        [x if x.ndim > 1 else x.reshape(-1, 1) for x in _joinable(tensors, "column_stack")], 1, "column_stack"
+    )
 
 
 @op(method=False)
@@ -155,7 +158,7 @@ def cartesian_prod(*tensors: Any) -> Any:
     return stack([reshape(x, -1) for x in meshgrid(*each)], 1)
 
 
-@op
+@op(method=False)
 def combinations(input: Array, r: int = 2, with_replacement: bool = False) -> Array:
     """Every choice of `r` elements of a vector, as rows in order.
 
@@ -260,7 +263,9 @@ def _section_ends(where: Any, length: int) -> list[tuple[int, int]]:
 
 
 @derived
-def tensor_split(input: Any, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None) -> tuple:
+def tensor_split(
+    input: Any, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+) -> tuple:
     """Parts of a dimension: a number of them as equal as can be, or cut at the given places.
 
     Shape: (A*, L, B*) -> (A*, each part, B*)
@@ -276,7 +281,9 @@ def _split_along(input: Any, where: Any, dim: int, least: int, name: str) -> tup
     if isinstance(where, int):
         length = input.shape[dim]
         even = where > 0 and length % where == 0
-        _args.check(even, f"{name}(): expected a divisor of dimension {dim} of size {length}, got {where}", RuntimeError)
+        _args.check(
+            even, f"{name}(): expected a divisor of dimension {dim} of size {length}, got {where}", RuntimeError
+        )
     return tensor_split(input, where, dim)
 
 

@@ -35,7 +35,12 @@ def _tolerance(A: Array, atol: Any, rtol: Any) -> Tolerance:
 
 @op(method=False, function=False, differentiable=False)
 def linalg_matrix_rank(
-    input: Array, tol: Scalar | None = None, hermitian: bool = False, *, atol: Scalar | None = None, rtol: Scalar | None = None
+    input: Array,
+    tol: Scalar | None = None,
+    hermitian: bool = False,
+    *,
+    atol: Scalar | None = None,
+    rtol: Scalar | None = None,
 ) -> Array:
     """The number of singular values above `max(atol, rtol * largest)`; `rtol` is by default `eps * max(M, N)`.
 
@@ -81,7 +86,12 @@ def _pinv_tangent(hermitian, primals, tangents):
 
 @op(method=False, function=False)
 def linalg_pinv(
-    input: Array, rcond: Scalar | None = None, hermitian: bool = False, *, atol: Scalar | None = None, rtol: Scalar | None = None
+    input: Array,
+    rcond: Scalar | None = None,
+    hermitian: bool = False,
+    *,
+    atol: Scalar | None = None,
+    rtol: Scalar | None = None,
 ) -> Array:
     """The pseudoinverse; singular values up to `max(atol, rtol * largest)` count as 0.
 
@@ -113,7 +123,10 @@ class Lstsq(NamedTuple):
 
 @op(method=False, function=False)
 def lstsq_parts(A: Array, B: Array, rcond: float | None, driver: str | None) -> Lstsq:
-    """What `linalg_lstsq` gives, with residuals whatever the rank."""
+    """What `linalg_lstsq` gives, with residuals whatever the rank.
+
+    Shape: (*, M, N), (*, M, K) -> (*, N, K), (*, K), (*), (*, min(M, N))
+    """
     matrices("lstsq", A, square=False)
     vector = B.ndim == A.ndim - 1
     right = B[..., None] if vector else B
@@ -125,7 +138,9 @@ def lstsq_parts(A: Array, B: Array, rcond: float | None, driver: str | None) -> 
     left = right - jnp.matmul(A, X, precision=precision_for(A.dtype))
     residuals = jnp.sum(jnp.abs(left) ** 2, -2)
     rank = jnp.sum(tolerance.counts(S), -1).astype(_args.long_dtype())
-    return Lstsq(X[..., 0] if vector else X, residuals, rank, S if driver in ("gelsd", "gelss") else jnp.zeros(0, S.dtype))
+    return Lstsq(
+        X[..., 0] if vector else X, residuals, rank, S if driver in ("gelsd", "gelss") else jnp.zeros(0, S.dtype)
+    )
 
 
 def _all_equal(values: Any, wanted: int) -> bool:
@@ -137,8 +152,8 @@ def _all_equal(values: Any, wanted: int) -> bool:
 
 
 @derived(method=False, function=False)
-def linalg_lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
-    """The X that makes `|A @ X - B|` least, with what is left, the rank and (drivers gelsd, gelss) the singular values.
+def linalg_lstsq(input: Any, b: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
+    """The X that makes `|input @ X - b|` least, with what is left, the rank and (drivers gelsd, gelss) the singular values.
 
     The residuals are there for M > N and a driver other than gelsy (the default), if every matrix has full rank; where
     the rank is traced it is taken for full.
@@ -148,9 +163,11 @@ def linalg_lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | No
     Differs: the smallest solution also for driver gels, where torch asks for full rank.
     """
     drivers = (None, "gels", "gelsy", "gelsd", "gelss")
-    _args.check(driver in drivers, f"linalg.lstsq(): expected driver to be one of {drivers}, got {driver!r}", RuntimeError)
-    X, residuals, rank, S = lstsq_parts(A, B, rcond, driver)
-    if A.shape[-2] <= A.shape[-1] or driver in (None, "gelsy") or not _all_equal(rank, A.shape[-1]):
+    _args.check(
+        driver in drivers, f"linalg.lstsq(): expected driver to be one of {drivers}, got {driver!r}", RuntimeError
+    )
+    X, residuals, rank, S = lstsq_parts(input, b, rcond, driver)
+    if input.shape[-2] <= input.shape[-1] or driver in (None, "gelsy") or not _all_equal(rank, input.shape[-1]):
         residuals = reshape(residuals, -1)[:0]
     if driver == "gels":
         rank = reshape(rank, -1)[:0]

@@ -1,5 +1,6 @@
-"""Linear systems, inverses and determinants. Names begin with `linalg_` where torch has them in `torch.linalg`; the older
-names beside it are here too.
+"""Linear systems, inverses and determinants.
+
+Names begin with `linalg_` where torch has them in `torch.linalg`; the older names beside it are here too.
 
 A matrix that cannot be inverted raises `LinAlgError` where that can be seen; in compiled code the result holds NaN or
 inf instead. The `*_ex` forms never raise and say so in `info`. Factors are in `factors`, spectral decompositions in

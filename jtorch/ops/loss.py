@@ -186,8 +186,8 @@ def huber_loss(
 
 def _plogp(p: Array) -> Array:
     """`p * log(p)`, continued by 0 at 0."""
-    positive = p > 0
-    return jnp.where(positive, p * jnp.log(jnp.where(positive, p, 1)), jnp.where(p == 0, 0, jnp.nan))
+    zero = p == 0
+    return jnp.where(zero, 0, p * jnp.log(jnp.where(zero, 1, p)))
 
 
 @op(method=False, function=False)

@@ -34,7 +34,9 @@ def _check_masked_scatter(input: Array, mask: Array, source: Array) -> None:
     shape = np.broadcast_shapes(np.shape(input), np.shape(mask))
     count = int(np.count_nonzero(np.broadcast_to(np.asarray(mask), shape)))
     enough = np.size(source) >= count
-    _args.check(enough, f"masked_scatter(): expected a source of {count} elements or more, got {np.size(source)}", RuntimeError)
+    _args.check(
+        enough, f"masked_scatter(): expected a source of {count} elements or more, got {np.size(source)}", RuntimeError
+    )
 
 
 @op(inplace=True, validate=_check_masked_scatter)

@@ -62,7 +62,9 @@ def _prepared(name: str, x: Array, dtype: Any) -> Array:
     fits = _args.is_inexact(dtype) and _args.is_complex(dtype) == _args.is_complex(x.dtype)
     _args.check(fits, f"linalg.{name}(): expected a dtype of the kind of {x.dtype}, got {dtype}", RuntimeError)
     narrower = _args.promote_types(x.dtype, dtype) != dtype
-    _args.check(not narrower, f"linalg.{name}(): expected a dtype no narrower than {x.dtype}, got {dtype}", RuntimeError)
+    _args.check(
+        not narrower, f"linalg.{name}(): expected a dtype no narrower than {x.dtype}, got {dtype}", RuntimeError
+    )
     return x.astype(dtype)
 
 
@@ -75,7 +77,12 @@ def _check_filled(name: str, x: Array, ord: float, axes: tuple[int, ...]) -> Non
 
 @op(method=False, function=False)
 def linalg_vector_norm(
-    input: Array, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: DType | None = None
+    input: Array,
+    ord: float = 2,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
 ) -> Array:
     """`sum(|x| ** ord) ** (1 / ord)` over some dimensions; the largest |x| for inf, the smallest for -inf, the count of
     elements that are not zero for 0.
@@ -118,15 +125,22 @@ _ORDERS = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 
 @op(method=False, function=False)
 def linalg_matrix_norm(
-    input: Array, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
+    input: Array,
+    ord: float | str = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: DType | None = None,
 ) -> Array:
-    """The norm of matrices: 'fro', 'nuc', or of order 1, -1 (column sums), inf, -inf (row sums), 2, -2 (singular values).
+    """The norm of matrices: 'fro', 'nuc', or by order: 1, -1 column sums, inf, -inf row sums, 2, -2 singular values.
 
     Shape: (*, M, N) -> (*)
     Raises: RuntimeError for integers, other orders, or fewer than two dimensions.
     """
     input = _prepared("matrix_norm", input, dtype)
-    _args.check(input.ndim >= 2, f"linalg.matrix_norm(): expected at least 2 dimensions, got {input.ndim}", RuntimeError)
+    _args.check(
+        input.ndim >= 2, f"linalg.matrix_norm(): expected at least 2 dimensions, got {input.ndim}", RuntimeError
+    )
     _args.check(ord in _ORDERS, f"linalg.matrix_norm(): expected ord to be one of {_ORDERS}, got {ord!r}", RuntimeError)
     _args.check(len(dim) == 2, f"linalg.matrix_norm(): expected two dims, got {dim}", RuntimeError)
     one, two = _args.dims(dim, input.ndim, "linalg.matrix_norm")
@@ -163,5 +177,7 @@ def linalg_norm(
     matrix = input.ndim == 2 if axes is None else len(axes) == 2
     if matrix:
         return linalg_matrix_norm.body(input, ord, (-2, -1) if axes is None else axes, keepdim, dtype=dtype)
-    _args.check(not isinstance(ord, str), f"linalg.norm(): expected a number as order of vectors, got {ord!r}", RuntimeError)
+    _args.check(
+        not isinstance(ord, str), f"linalg.norm(): expected a number as order of vectors, got {ord!r}", RuntimeError
+    )
     return linalg_vector_norm.body(input, ord, axes, keepdim, dtype=dtype)

@@ -92,10 +92,8 @@ def unfold_dimension(input: Array, dimension: int, size: int, step: int) -> Arra
     return jnp.moveaxis(windows, at + 1, -1)
 
 
-@op(view=True)
-def as_strided(
-    input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Array:
+@op(view=True, inplace=True)
+def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Array:
     """Element `storage_offset + sum(i * stride)` of the flattened input at each place i.
 
     Shape: (*) -> size
@@ -105,7 +103,9 @@ def as_strided(
     offset = storage_offset or 0
     _args.check(len(size) == len(stride), "as_strided(): expected a stride for each size", RuntimeError)
     _args.check(
-        all(s >= 0 for s in stride) and offset >= 0, f"as_strided(): expected strides of 0 or more, got {stride}", RuntimeError
+        all(s >= 0 for s in stride) and offset >= 0,
+        f"as_strided(): expected strides of 0 or more, got {stride}",
+        RuntimeError,
     )
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     inside = 0 in size or last < input.size

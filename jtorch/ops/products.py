@@ -4,6 +4,7 @@ float32 is multiplied at full precision unless `set_float32_matmul_precision` tr
 `contraction`, norms, solvers and decompositions in `norms`, `linalg` and `spectra`.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._matrices import need, precision_for, same_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops.contraction import einsum as einsum
 from jtorch.ops.contraction import einsum_of as einsum_of
@@ -32,7 +34,9 @@ def product(name: str, a: Array, b: Array) -> Array:
 
 @op
 def matmul(input: Array, other: Array) -> Array:
-    """The matrix product over the last two dimensions, the others broadcast; vectors are rows on the left, columns on the right.
+    """The matrix product over the last two dimensions, the others broadcast.
+
+    A vector is a row on the left and a column on the right.
 
     Shape: (*, M, K), (*, K, N) -> (*, M, N)
     Raises: RuntimeError where the sizes or dtypes do not match.
@@ -246,7 +250,7 @@ def _multiplied(name: str, tensors: Sequence[Array]) -> Array:
     inner = all(x.ndim == 2 for x in tensors[1:-1])
     ends = tensors[0].ndim in (1, 2) and tensors[-1].ndim in (1, 2)
     need(inner and ends, name, "matrices, or vectors at the ends", *tensors)
-    chain = zip(tensors, tensors[1:], strict=False)
+    chain = itertools.pairwise(tensors)
     need(all(a.shape[-1] == b.shape[0] for a, b in chain), name, "sizes that match along the chain", *tensors)
     return jnp.linalg.multi_dot(list(tensors), precision=precision_for(tensors[0].dtype))
 

@@ -104,7 +104,9 @@ def scatter(
     Raises: RuntimeError for an index out of range or too large, or a `src` of another dtype.
     """
     _args.check(
-        reduce in (None, "add", "multiply"), f"scatter(): expected reduce 'add' or 'multiply', got {reduce!r}", RuntimeError
+        reduce in (None, "add", "multiply"),
+        f"scatter(): expected reduce 'add' or 'multiply', got {reduce!r}",
+        RuntimeError,
     )
     given = src if value is None else value
     _args.check(given is not None, "scatter(): expected src or value, got neither", TypeError)
@@ -167,7 +169,9 @@ _REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
 
 
 @op(inplace=True, validate=_check_along("scatter_reduce"))
-def scatter_reduce(input: Array, dim: int, index: Array, src: Array, reduce: str, *, include_self: bool = True) -> Array:
+def scatter_reduce(
+    input: Array, dim: int, index: Array, src: Array, reduce: str, *, include_self: bool = True
+) -> Array:
     """The input with the elements of `src` reduced into the places that the index names along a dimension.
 
     `reduce` is sum, prod, mean, amax or amin; without `include_self` what was at those places takes no part.
@@ -176,7 +180,9 @@ def scatter_reduce(input: Array, dim: int, index: Array, src: Array, reduce: str
     Raises: RuntimeError for an index out of range or too large, a `src` of another dtype, or another reduction.
     """
     _args.check(
-        reduce in _REDUCTIONS, f"scatter_reduce(): expected reduce to be one of {_REDUCTIONS}, got {reduce!r}", RuntimeError
+        reduce in _REDUCTIONS,
+        f"scatter_reduce(): expected reduce to be one of {_REDUCTIONS}, got {reduce!r}",
+        RuntimeError,
     )
     if not index.size:
         return input
@@ -192,7 +198,9 @@ def _slices(name: str, input: Array, dim: int, index: Array, source: Array) -> t
     require_index(name, index)
     _args.check(index.ndim <= 1, f"{name}(): expected a vector as index, got {index.shape}", IndexError)
     _args.check(
-        source.dtype == input.dtype, f"{name}(): expected a source of dtype {input.dtype}, got {source.dtype}", RuntimeError
+        source.dtype == input.dtype,
+        f"{name}(): expected a source of dtype {input.dtype}, got {source.dtype}",
+        RuntimeError,
     )
     at = _args.dim(dim, input.ndim, name)
     input, index, source = jnp.atleast_1d(input), jnp.atleast_1d(index), jnp.atleast_1d(source)
@@ -258,7 +266,9 @@ def index_fill(input: Array, dim: int, index: Array, value: Scalar) -> Array:
 
 
 @op(inplace=True, validate=_check_along("index_reduce"))
-def index_reduce(input: Array, dim: int, index: Array, source: Array, reduce: str, *, include_self: bool = True) -> Array:
+def index_reduce(
+    input: Array, dim: int, index: Array, source: Array, reduce: str, *, include_self: bool = True
+) -> Array:
     """The input with the slices of `source` reduced into those of a dimension that a vector of indices names.
 
     `reduce` is prod, mean, amax or amin; without `include_self` what was in those slices takes no part.
@@ -309,7 +319,9 @@ def select_scatter(input: Array, src: Array, dim: int, index: int) -> Array:
     Shape: (A*, L, B*), (A*, B*) -> (A*, L, B*)
     Raises: IndexError for a place outside; RuntimeError where `src` has another shape.
     """
-    return _embedded("select_scatter", input, src, (slice(None),) * _args.dim(dim, input.ndim, "select_scatter") + (index,))
+    return _embedded(
+        "select_scatter", input, src, (slice(None),) * _args.dim(dim, input.ndim, "select_scatter") + (index,)
+    )
 
 
 @op

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, DType, Scalar, derived, op
+from jtorch.ops._op import Array, DType, derived, op
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
 from jtorch.ops.parts import select as select
@@ -166,7 +166,9 @@ def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Array:
     _args.check(input.ndim, "unflatten(): expected dimensions, got a 0-d array", IndexError)
     _args.check(len(sizes), "unflatten(): expected sizes, got none", RuntimeError)
     at = _args.dim(dim, input.ndim, "unflatten")
-    return input.reshape(input.shape[:at] + _resolved(tuple(sizes), input.shape[at], "unflatten") + input.shape[at + 1 :])
+    return input.reshape(
+        input.shape[:at] + _resolved(tuple(sizes), input.shape[at], "unflatten") + input.shape[at + 1 :]
+    )
 
 
 def _order(dims: tuple[int, ...], ndim: int, name: str) -> tuple[int, ...]:
@@ -387,9 +389,7 @@ def atleast_3d(*tensors: Any) -> Any:
 
     Shape: (L) -> (1, L, 1); (M, N) -> (M, N, 1)
     """
-    return _atleast(
-        tensors, lambda x: x if x.ndim > 2 else unsqueeze(x, -1) if x.ndim == 2 else reshape(x, 1, -1, 1)
-    )
+    return _atleast(tensors, lambda x: x if x.ndim > 2 else unsqueeze(x, -1) if x.ndim == 2 else reshape(x, 1, -1, 1))
 
 
 @op(view=True, function=False)

@@ -24,7 +24,6 @@ from jtorch.ops.least_squares import pinverse as pinverse
 from jtorch.ops.linalg import linalg_inv, linalg_solve
 from jtorch.ops.norms import linalg_norm
 from jtorch.ops.shape import conjugate_transpose, movedim, reshape
-from jtorch.ops.shape import conjugate_transpose as conjugated
 
 
 class QR(NamedTuple):
@@ -59,22 +58,24 @@ def qr(input: Any, some: bool = True) -> QR:
 
 
 @op(method=False, function=False)
-def linalg_householder_product(A: Array, tau: Array) -> Array:
-    """The first columns of a product of Householder reflections, whose vectors are below the diagonal of A.
+def linalg_householder_product(input: Array, tau: Array) -> Array:
+    """The first columns of a product of Householder reflections, whose vectors are below the diagonal.
 
     Shape: (*, M, N), (*, K) -> (*, M, N)
     """
-    matrices("householder_product", A, square=False)
-    rows, columns = A.shape[-2:]
-    fits = rows >= columns >= tau.shape[-1] and tau.shape[:-1] == A.shape[:-2]
-    _args.check(fits, f"linalg.householder_product(): expected M >= N >= K, got {A.shape} and {tau.shape}", RuntimeError)
+    matrices("householder_product", input, square=False)
+    rows, columns = input.shape[-2:]
+    fits = rows >= columns >= tau.shape[-1] and tau.shape[:-1] == input.shape[:-2]
+    _args.check(
+        fits, f"linalg.householder_product(): expected M >= N >= K, got {input.shape} and {tau.shape}", RuntimeError
+    )
     count = tau.shape[-1]
-    vectors = jnp.tril(A, -1)[..., :count] + jnp.eye(rows, count, dtype=A.dtype)
-    start = jnp.broadcast_to(jnp.eye(rows, columns, dtype=A.dtype), A.shape)
+    vectors = jnp.tril(input, -1)[..., :count] + jnp.eye(rows, count, dtype=input.dtype)
+    start = jnp.broadcast_to(jnp.eye(rows, columns, dtype=input.dtype), input.shape)
 
     def reflect(Q, step):
         v, scale = step
-        along = jnp.einsum("...m,...mn->...n", jnp.conj(v), Q, precision=precision_for(A.dtype))
+        along = jnp.einsum("...m,...mn->...n", jnp.conj(v), Q, precision=precision_for(input.dtype))
         return Q - scale[..., None, None] * v[..., :, None] * along[..., None, :], None
 
     steps = (jnp.moveaxis(vectors, -1, 0), jnp.moveaxis(tau, -1, 0))
@@ -314,7 +315,9 @@ def linalg_matrix_exp(input: Any) -> Any:
 def _split_shape(name: str, shape: Sequence[int], at: int) -> tuple[tuple, tuple, int]:
     front, back = tuple(shape[:at]), tuple(shape[at:])
     size = math.prod(front)
-    _args.check(size == math.prod(back), f"linalg.{name}(): expected a square when split at {at}, got {shape}", RuntimeError)
+    _args.check(
+        size == math.prod(back), f"linalg.{name}(): expected a square when split at {at}, got {shape}", RuntimeError
+    )
     return front, back, size
 
 
@@ -331,19 +334,23 @@ def linalg_tensorinv(input: Any, ind: int = 2) -> Any:
 
 
 @derived(method=False, function=False)
-def linalg_tensorsolve(A: Any, B: Any, dims: Sequence[int] | None = None) -> Any:
-    """The X of `tensordot(A, X, X.ndim) = B`.
+def linalg_tensorsolve(input: Any, other: Any, dims: Sequence[int] | None = None) -> Any:
+    """The X of `tensordot(input, X, X.ndim) = other`.
 
     Shape: (B*, X*), (B*) -> (X*)
-    Raises: LinAlgError where A is singular; RuntimeError where the sizes do not make a square.
+    Raises: LinAlgError where the input is singular; RuntimeError where the sizes do not make a square.
     """
     if dims is not None:
-        A = movedim(A, tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
-    rest = tuple(A.shape[B.ndim :])
+        input = movedim(input, tuple(dims), tuple(range(input.ndim - len(dims), input.ndim)))
+    rest = tuple(input.shape[other.ndim :])
     size = math.prod(rest)
-    fits = size == math.prod(B.shape)
-    _args.check(fits, f"linalg.tensorsolve(): expected a square, got {tuple(A.shape)} and {tuple(B.shape)}", RuntimeError)
-    return reshape(linalg_solve(reshape(A, size, size), reshape(B, -1)), *rest)
+    fits = size == math.prod(other.shape)
+    _args.check(
+        fits,
+        f"linalg.tensorsolve(): expected a square, got {tuple(input.shape)} and {tuple(other.shape)}",
+        RuntimeError,
+    )
+    return reshape(linalg_solve(reshape(input, size, size), reshape(other, -1)), *rest)
 
 
 def _powers(x: Array, N: int | None, increasing: bool, name: str) -> Array:

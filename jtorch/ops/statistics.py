@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops._reducing import along, iota, pick, shaped
 from jtorch.ops.extrema import Extremes
@@ -205,12 +204,11 @@ def histc(input: Array, bins: int = 100, min: Scalar = 0, max: Scalar = 0) -> Ar
     floats = _args.is_float(input.dtype)
     _args.check(floats, f"histc(): expected a float dtype, got {input.dtype}", NotImplementedError)
     _args.check(bins > 0, f"histc(): expected bins > 0, got {bins}", RuntimeError)
-    x = input.reshape(-1).astype(computing_dtype(input.dtype))
+    x = input.reshape(-1)
     low, high = _range(x, jnp.asarray(min).astype(x.dtype), jnp.asarray(max).astype(x.dtype))
     inside = (x >= low) & (x <= high)
     place = jnp.where(inside, (x - low) * bins / (high - low), 0).astype(jnp.int32)
-    counts = jnp.zeros(bins, x.dtype).at[jnp.minimum(place, bins - 1)].add(inside.astype(x.dtype))
-    return counts.astype(input.dtype)
+    return jnp.zeros(bins, x.dtype).at[jnp.minimum(place, bins - 1)].add(inside.astype(x.dtype))
 
 
 @op(differentiable=False, eager=True)

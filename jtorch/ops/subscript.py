@@ -23,9 +23,9 @@ from jtorch.ops.shape import dtype_of
 class Spec:
     """The static part of an index.
 
-    `basic` has an entry for each dimension of the input (those at the end may be missing) and each new one:
-    `("all",)`, `("new",)`, `("at", place)`, `("cut", start, length, step)`. A place or start of None is traced: the next
-    array holds it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or
+    `basic` has an entry for each dimension of the input (those at the end may be missing) and each new one: `("all",)`,
+    `("new",)`, `("at", place)`, `("cut", start, length, step)`. A place or start of None is traced: the next array holds
+    it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or
     `"mask"`; the last two each take the next array, a mask spanning as many dimensions as it has.
     """
 
@@ -182,7 +182,9 @@ class _Encoder:
 
 
 def _wrapped(place: int, size: int, dim: int) -> int:
-    _args.check(-size <= place < size, f"index {place} is out of bounds for dimension {dim} with size {size}", IndexError)
+    _args.check(
+        -size <= place < size, f"index {place} is out of bounds for dimension {dim} with size {size}", IndexError
+    )
     return place + size if place < 0 else place
 
 
@@ -195,14 +197,10 @@ def _items(index: Any) -> tuple:
     """The entries of an index. Some lists are tuples, by an old rule that torch still follows."""
     if isinstance(index, tuple):
         return index
-    if isinstance(index, list) and len(index) < 32:
-        if any(_stands_apart(x) for x in index):
-            warnings.warn(
-                "index: expected a tuple for several dimensions, got a list; x[list] is read as x[tuple(list)] here",
-                UserWarning,
-                stacklevel=4,
-            )
-            return tuple(index)
+    if isinstance(index, list) and len(index) < 32 and any(_stands_apart(x) for x in index):
+        text = "index: expected a tuple for several dimensions, got a list; x[list] is read as x[tuple(list)] here"
+        warnings.warn(text, UserWarning, stacklevel=4)
+        return tuple(index)
     return (index,)
 
 

@@ -76,9 +76,7 @@ def repeat_by(input: Array, repeats: Array, total: int, dim: int | None = None) 
     input = input.reshape(1) if not input.ndim else input
     length = input.shape[at]
     fits = repeats.ndim <= 1 and (repeats.size in (1, length))
-    _args.check(
-        fits, f"repeat_interleave(): expected repeats of size 1 or {length}, got {repeats.shape}", RuntimeError
-    )
+    _args.check(fits, f"repeat_interleave(): expected repeats of size 1 or {length}, got {repeats.shape}", RuntimeError)
     return jnp.repeat(input, jnp.broadcast_to(repeats.reshape(-1), length), at, total_repeat_length=total)
 
 
@@ -103,7 +101,9 @@ def _total(repeats: Any, length: int) -> int:
 
 
 @derived
-def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Any:
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
     """Each element along a dimension (None: of the flattened input) several times in a row.
 
     With one argument, `repeat_interleave(repeats)`, the numbers of the elements instead of elements.
@@ -160,7 +160,7 @@ def flipud(input: Array) -> Array:
 
 @op
 def roll(input: Array, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Array:
-    """The elements moved on by `shifts` places, those past the end coming in at the beginning; without dims as if flattened.
+    """The elements moved on by `shifts` places, those past the end coming in at the beginning; without dims flattened.
 
     Shape: (*) -> (*)
     Raises: RuntimeError where shifts and dims differ in number.

@@ -210,8 +210,7 @@ class Optimizer:
         groups: list[dict] = []
         start = 0
         for group in self.param_groups:
-            for i, p in enumerate(group["params"], start):
-                numbers.setdefault(id(p), i)
+            numbers |= {id(p): i for i, p in enumerate(group["params"], start)}
             start += len(group["params"])
             packed = {k: v for k, v in group.items() if k != "params"}
             groups.append(packed | {"params": [numbers[id(p)] for p in group["params"]]})
@@ -284,11 +283,11 @@ class Optimizer:
                 group.setdefault(name, value)
 
     def __repr__(self):
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            shown = (f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params")
+            text += f"\nParameter Group {i}\n{''.join(shown)}"
+        return text + ")"
 
     # hooks
 

@@ -1,0 +1,83 @@
+"""Calling an op on tensors: arrays out of their boxes, the program run and recorded, results back into boxes.
+
+This is the `__jtorch_op__` of Tensor; `_methods` puts it there.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jtorch._capture import state
+from jtorch._tensor import Tensor, assign_checked, from_array
+from jtorch._views import Step
+from jtorch.autograd import tape
+from jtorch.ops import _args, _op
+
+
+def call(op: Any, traced: tuple, static: tuple) -> Any:
+    """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
+    if op.spread:
+        traced, _ = op._look_inside(traced)
+    if op.inplace_at is not None and static[op.inplace_at]:
+        return _call_inplace(op, traced, static)
+    program, flat, edges = _unboxed(op, traced, static)
+    if state.plain:
+        out = program.forward(*flat)
+        return out if program.container in (None, tuple) else program.container(out)
+    out, node = tape.run(program, flat, edges)
+    if program.container is None:
+        result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
+        return result if not op.view else result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
+    results = _wrap_all(out, node)
+    if op.view:
+        for place, result in enumerate(results):
+            result._as_view(traced[0], Step(program, tuple(flat[1:]), place))
+    return program.container(results)
+
+
+def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
+    """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
+    program, flat = op.program(traced, static)
+    recording = state.grad and op.differentiable and not state.plain
+    arrays, edges = [], []
+    for value in flat:
+        edge = None
+        if isinstance(value, Tensor):
+            array = value._value()
+            if recording:
+                edge = value._edge()
+            value = array
+        arrays.append(value)
+        edges.append(edge)
+    if op.validate is not None:
+        _check(op, arrays if not op.spread else _op.gather(arrays, op.layout(traced)), static)
+    return program, arrays, edges
+
+
+def _check(op: Any, traced: Sequence, static: tuple) -> None:
+    """Validate values now; in a program that is being made, leave it to each call of the program."""
+    if state.session is None:
+        op.check(traced, static)
+    else:
+        state.session.defer(op, traced, static)
+
+
+def _wrap_all(outs: Sequence, node: Any) -> list[Tensor]:
+    """The outputs boxed; those of inexact dtype take the node's places in order."""
+    results, place = [], 0
+    for out in outs:
+        if node is not None and _args.is_inexact(out.dtype):
+            results.append(from_array(out, (node, place)))
+            place += 1
+        else:
+            results.append(from_array(out))
+    return results
+
+
+def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
+    target = traced[0]
+    if not isinstance(target, Tensor):
+        return call(op, traced, tuple(False if i == op.inplace_at else s for i, s in enumerate(static)))
+    target._check_inplace()
+    program, flat, edges = _unboxed(op, traced, static)
+    out, node = tape.run(program, flat, edges)
+    return assign_checked(target, out, None if node is None else (node, 0), op.name)
