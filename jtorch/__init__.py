@@ -5,6 +5,11 @@ one program. This file is the index of public names; each is defined where its l
 """
 
 # ruff: noqa: F401
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from jtorch import autograd as autograd
 from jtorch import cuda as cuda
 from jtorch import nn as nn
@@ -74,39 +79,39 @@ from jtorch._types import bfloat16 as bfloat16
 from jtorch._types import bool_ as bool
 from jtorch._types import channels_last as channels_last
 from jtorch._types import channels_last_3d as channels_last_3d
-from jtorch._types import complex128 as cdouble
-from jtorch._types import complex128 as complex128
 from jtorch._types import complex64 as cfloat
 from jtorch._types import complex64 as complex64
+from jtorch._types import complex128 as cdouble
+from jtorch._types import complex128 as complex128
 from jtorch._types import contiguous_format as contiguous_format
 from jtorch._types import device as device
 from jtorch._types import dtype as dtype
 from jtorch._types import finfo as finfo
+from jtorch._types import float8_e4m3fn as float8_e4m3fn
+from jtorch._types import float8_e5m2 as float8_e5m2
 from jtorch._types import float16 as float16
 from jtorch._types import float16 as half
 from jtorch._types import float32 as float
 from jtorch._types import float32 as float32
 from jtorch._types import float64 as double
 from jtorch._types import float64 as float64
-from jtorch._types import float8_e4m3fn as float8_e4m3fn
-from jtorch._types import float8_e5m2 as float8_e5m2
 from jtorch._types import iinfo as iinfo
+from jtorch._types import int8 as int8
 from jtorch._types import int16 as int16
 from jtorch._types import int16 as short
 from jtorch._types import int32 as int
 from jtorch._types import int32 as int32
 from jtorch._types import int64 as int64
 from jtorch._types import int64 as long
-from jtorch._types import int8 as int8
 from jtorch._types import layout as layout
 from jtorch._types import memory_format as memory_format
 from jtorch._types import preserve_format as preserve_format
 from jtorch._types import sparse_coo as sparse_coo
 from jtorch._types import strided as strided
+from jtorch._types import uint8 as uint8
 from jtorch._types import uint16 as uint16
 from jtorch._types import uint32 as uint32
 from jtorch._types import uint64 as uint64
-from jtorch._types import uint8 as uint8
 from jtorch._version import __version__ as __version__
 from jtorch.autograd import enable_grad as enable_grad
 from jtorch.autograd import inference_mode as inference_mode
@@ -302,9 +307,9 @@ from jtorch.ops.pointwise import exp2 as exp2
 from jtorch.ops.pointwise import expm1 as expm1
 from jtorch.ops.pointwise import lgamma as lgamma
 from jtorch.ops.pointwise import log as log
-from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import log1p as log1p
 from jtorch.ops.pointwise import log2 as log2
+from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import logit as logit
 from jtorch.ops.pointwise import rad2deg as rad2deg
 from jtorch.ops.pointwise import reciprocal as reciprocal
@@ -452,8 +457,3 @@ from jtorch.random import initial_seed as initial_seed
 from jtorch.random import manual_seed as manual_seed
 from jtorch.random import seed as seed
 from jtorch.random import set_rng_state as set_rng_state
-from math import e as e
-from math import inf as inf
-from math import nan as nan
-from math import pi as pi
-

@@ -20,9 +20,6 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
     if op.inplace_at is not None and static[op.inplace_at]:
         return _call_inplace(op, traced, static)
     program, flat, edges = _unboxed(op, traced, static)
-    if state.plain:
-        out = program.forward(*flat)
-        return out if program.container in (None, tuple) else program.container(out)
     out, node = tape.run(program, flat, edges)
     if program.container is None:
         result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
@@ -37,7 +34,7 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
 def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
     """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
     program, flat = op.program(traced, static)
-    recording = state.grad and op.differentiable and not state.plain
+    recording = state.grad and op.differentiable
     arrays, edges = [], []
     for value in flat:
         edge = None

@@ -1,4 +1,4 @@
-"""What the running code may assume, per thread: grad mode, the capture in progress, and whether modules run on arrays.
+"""What the running code may assume, per thread: grad mode and the capture in progress.
 
 A `Capture` notes which tensors from outside a traced function it reads and writes, so that `jtorch.compile` can make
 them inputs and outputs of one XLA program without anybody listing them. It knows tensors only by their attributes
@@ -18,7 +18,6 @@ class _State(threading.local):
     grad = True  # whether ops on tensors record
     inference = False  # inside inference_mode
     session: "Capture | None" = None  # the capture in progress
-    plain = False  # modules were called with raw arrays: ops return arrays and record nothing
 
 
 state = _State()
@@ -59,7 +58,6 @@ class Boundary:
     edges = ()
     freed = False
     hooks = None
-
 
     def __init__(self, tensor: Any):
         self.tensor = tensor

@@ -83,7 +83,7 @@ class Compiled:
         self._entries: dict[Any, list[_Entry]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.session is not None or state.plain or in_foreign_trace():
+        if state.session is not None or in_foreign_trace():
             return self.function(*args, **kwargs)
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_tensor)
         inputs = [x for x in leaves if _is_array(x)]
@@ -197,7 +197,9 @@ class _Entry:
         outs: list = []
         self.results = [self._describe(x, capture, boxes, outs) for x in leaves]
         self.count = len(outs)
-        self.writes = [i for i, (s, v) in enumerate(zip(capture.sources, capture.values, strict=True)) if _written(s, v)]
+        self.writes = [
+            i for i, (s, v) in enumerate(zip(capture.sources, capture.values, strict=True)) if _written(s, v)
+        ]
         for i in self.writes:
             outs.append(_no_graph(capture.sources[i]))
         self.box_writes = []
@@ -256,7 +258,9 @@ class _Entry:
         order = {id(s): i for i, s in enumerate([*self.kept, *self.donated])}
         self._order = [order[id(s)] for s in self.sources]
         if self.records:
-            self.program = Program(lambda *flat: self._traced(flat[: len(self.places)], flat[len(self.places) :]), self._name())
+            self.program = Program(
+                lambda *flat: self._traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
+            )
         else:
             call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
             call.__name__ = self._name()
@@ -271,7 +275,9 @@ class _Entry:
         capture = Capture(self.sources, [state_arrays[i] for i in self._order])
         outs = self._run_once(capture, list(arrays), self._collect)
         after = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
-        _args.check(before == after, "compile(): expected the function to do the same each time it is traced", RuntimeError)
+        _args.check(
+            before == after, "compile(): expected the function to do the same each time it is traced", RuntimeError
+        )
         return tuple(outs)
 
     def fits(self) -> bool:

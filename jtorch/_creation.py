@@ -54,7 +54,9 @@ def _from_numbers(data: Any, dtype: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"tensor(): expected sequences of equal lengths, got {error}") from None
     if values.dtype == object or values.dtype.kind in "USO":
-        raise TypeError(f"tensor(): expected numbers, got {type(data).__name__} of {_kinds(values)}; give numbers or arrays")
+        raise TypeError(
+            f"tensor(): expected numbers, got {type(data).__name__} of {_kinds(values)}; give numbers or arrays"
+        )
     if dtype is not None:
         values = values.astype(_args.to_dtype(dtype)) if values.dtype.kind != "V" else values
     elif not isinstance(data, np.ndarray | np.generic) and values.dtype == np.float64 and not _has_numpy(data):
@@ -75,7 +77,9 @@ def _has_numpy(data: Any) -> bool:
     return hasattr(data, "dtype")
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A new tensor with a copy of `data`: a number, nested sequences of numbers, a NumPy or JAX array, or a tensor.
 
     Without `dtype`, Python floats have the default dtype and Python integers are int64.
@@ -122,9 +126,13 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return from_array(jnp.from_dlpack(ext_tensor))
 
 
-def scalar_tensor(s: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def scalar_tensor(
+    s: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """A 0-d tensor, of the default dtype if none is given."""
-    return tensor(s, dtype=_args.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad)
+    return tensor(
+        s, dtype=_args.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad
+    )
 
 
 # from sizes
@@ -152,7 +160,9 @@ def _creator(make: Callable) -> Callable:
 
     create.__name__ = create.__qualname__ = make.__name__
     create.__doc__ = make.__doc__
-    taken = [p for p in inspect.signature(make).parameters.values() if p.name not in ("device", "requires_grad", "layout")]
+    taken = [
+        p for p in inspect.signature(make).parameters.values() if p.name not in ("device", "requires_grad", "layout")
+    ]
     extra = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _EXTRA]
     create.__signature__ = inspect.Signature(taken + extra, return_annotation=Tensor)  # type: ignore[attr-defined]
     return create

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch import _creation, _types, random
-from jtorch._capture import state
-from jtorch._tensor import Tensor, from_array
+from jtorch._tensor import Tensor
 from jtorch.ops import _args
 from jtorch.ops._op import registry
 
@@ -23,8 +22,12 @@ def fill_(self, value):
     array = self._value()
     number = value if isinstance(value, Tensor) else jnp.asarray(value)
     if number.ndim:
-        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions.")
-    filled = registry["expand"](number.to(_types.of_array(array.dtype)), array.shape) if isinstance(number, Tensor) else None
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
+        )
+    filled = (
+        registry["expand"](number.to(_types.of_array(array.dtype)), array.shape) if isinstance(number, Tensor) else None
+    )
     if filled is not None:
         return self._assign(filled._value(), filled._edge())
     return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
@@ -47,8 +50,6 @@ def copy_(self, src, non_blocking=False):
             f"The size of tensor a {tuple(array.shape)} must match the size of tensor b {tuple(src.shape)}: copy_() "
             "expected a source that broadcasts to the tensor"
         ) from None
-    if state.plain:
-        copied = from_array(copied)
     copied = copied.to(self.device)
     return self._assign(copied._value(), copied._edge())
 

@@ -13,8 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _calling, _creation, _filling, _types
-from jtorch._capture import state
-from jtorch._tensor import Tensor, assign_checked, from_array
+from jtorch._tensor import Tensor, assign_checked
 from jtorch.ops import _args, indexing
 from jtorch.ops._op import registry
 
@@ -27,8 +26,6 @@ def _twin(op: Any) -> Callable:
     def inplace(self, *args, **kwargs):
         self._check_inplace()
         result = op(self, *args, **kwargs)
-        if state.plain:
-            result = from_array(result)
         if op.view:
             return _reshaped(self, result)
         return assign_checked(self, result._value(), result._edge(), op.name)
@@ -131,7 +128,6 @@ def _setitem(self, index, value):
     if not isinstance(value, Tensor | jax.Array | int | float | complex):
         value = _creation.as_tensor(value)
     result = indexing.setitem(self, value, arrays, spec)
-    result = from_array(result) if state.plain else result
     self._assign(result._value(), result._edge())
 
 
@@ -201,7 +197,9 @@ def _requires_storage(self, *args, **kwargs):
 
     Raises: NotImplementedError.
     """
-    raise NotImplementedError("storage(): expected a strided memory block, got a JAX array, which has none; use data_ptr() or numpy()")
+    raise NotImplementedError(
+        "storage(): expected a strided memory block, got a JAX array, which has none; use data_ptr() or numpy()"
+    )
 
 
 def _data_ptr(self):

@@ -7,7 +7,7 @@ write to it becomes a write to the root. Methods that are ops are attached in `_
 
 import copy
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from jtorch import _printing, _types, _views
 from jtorch._capture import state
 from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
-from jtorch._views import CUT, Step
+from jtorch._views import CUT
 from jtorch.autograd import tape
 from jtorch.ops import _args
 
@@ -171,7 +171,9 @@ class Tensor(Gradients, Conversion):
                 "location. Please clone() the tensor before performing the operation."
             )
         if self._raw_value.dtype != root._raw_value.dtype:
-            raise RuntimeError("expected a view of the same dtype as its base to write to, got another; clone() it first")
+            raise RuntimeError(
+                "expected a view of the same dtype as its base to write to, got another; clone() it first"
+            )
 
     def _assign(self, array: Any, edge: Any) -> "Tensor":
         """Take the result of an in-place op: checked, written through, its place on the tape with it."""
@@ -187,7 +189,7 @@ class Tensor(Gradients, Conversion):
 
     def _check_inplace(self) -> None:
         """Raise where torch refuses to write in place while recording."""
-        if not state.grad or state.plain:
+        if not state.grad:
             return
         if self._base is None:
             if self._requires_grad and self._node is None:
@@ -196,10 +198,21 @@ class Tensor(Gradients, Conversion):
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
     def _snapshot(self) -> tuple:
-        return (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version)
+        return (
+            self._raw_value,
+            self._node,
+            self._index,
+            self._leaf,
+            self._base,
+            self._chain,
+            self._seen,
+            self._version,
+        )
 
     def _restore(self, before: tuple) -> None:
-        (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version) = before
+        (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version) = (
+            before
+        )
 
     # ops; `__jtorch_op__` is in `_calling`
 
@@ -357,7 +370,9 @@ class Tensor(Gradients, Conversion):
 
     def __deepcopy__(self, memo: dict) -> "Tensor":
         if self._edge() is not None and self._node is not None:
-            raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user support the deepcopy protocol at the moment."
+            )
         if id(self) in memo:
             return memo[id(self)]
         made = _blank(type(self))
@@ -427,9 +442,7 @@ def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:
     value = target._value()
     check_cast(out.dtype, value.dtype)
     if tuple(out.shape) != tuple(value.shape):
-        raise RuntimeError(
-            f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}"
-        )
+        raise RuntimeError(f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}")
     return target._assign(out, edge)
 
 

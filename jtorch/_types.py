@@ -174,13 +174,20 @@ class device:
         except RuntimeError:
             found = []
         if not found and self.type == "cuda":
-            _args.fail("device(): expected a device that is there, got cuda; Found no NVIDIA driver on your system", RuntimeError)
+            _args.fail(
+                "device(): expected a device that is there, got cuda; Found no NVIDIA driver on your system",
+                RuntimeError,
+            )
         at = self.index or 0
-        _args.check(at < len(found), f"device(): expected one of {len(found)} {self.type} devices, got {self}", RuntimeError)
+        _args.check(
+            at < len(found), f"device(): expected one of {len(found)} {self.type} devices, got {self}", RuntimeError
+        )
         return found[at]
 
     def __repr__(self):
-        return f"device(type={self.type!r})" if self.index is None else f"device(type={self.type!r}, index={self.index})"
+        return (
+            f"device(type={self.type!r})" if self.index is None else f"device(type={self.type!r}, index={self.index})"
+        )
 
     def __str__(self):
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -201,7 +208,11 @@ def device_of(array: Any) -> device:
         found = jax.devices()[0]
     else:
         found = next(iter(array.devices()))
-    return device("cpu") if found.platform == "cpu" else device({"gpu": "cuda"}.get(found.platform, found.platform), found.id)
+    return (
+        device("cpu")
+        if found.platform == "cpu"
+        else device({"gpu": "cuda"}.get(found.platform, found.platform), found.id)
+    )
 
 
 class finfo:

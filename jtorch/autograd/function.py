@@ -73,7 +73,9 @@ class FunctionNode:
         with enable_grad() if create_graph else no_grad():
             found = self.function.backward(self.ctx, *gradients)  # type: ignore[attr-defined]
         found = found if isinstance(found, tuple | list) else (found,)
-        if (len(found) != len(self.edges) and any(g is not None for g in found[len(self.edges) :])) or len(found) < len(self.edges):
+        if (len(found) != len(self.edges) and any(g is not None for g in found[len(self.edges) :])) or len(found) < len(
+            self.edges
+        ):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, got {len(found)})"
             )
@@ -115,7 +117,7 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` unrecorded and put the call on the tape."""
         edges = [a._edge() if hasattr(a, "_edge") else None for a in args]
-        wanted = state.grad and not state.plain and any(e is not None for e in edges)
+        wanted = state.grad and any(e is not None for e in edges)
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(e is not None for e in edges)
         with no_grad():
@@ -162,4 +164,3 @@ def once_differentiable(backward: Any) -> Any:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
     return cut
-

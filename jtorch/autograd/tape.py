@@ -69,7 +69,18 @@ class Node:
     carry one), `sequence` (the order of recording).
     """
 
-    __slots__ = ("program", "wanted", "pullback", "flat", "edges", "avals", "sequence", "hooks", "retains", "__weakref__")
+    __slots__ = (
+        "program",
+        "wanted",
+        "pullback",
+        "flat",
+        "edges",
+        "avals",
+        "sequence",
+        "hooks",
+        "retains",
+        "__weakref__",
+    )
 
     def __init__(self, program: Program, wanted: tuple, pullback: Any, flat: Sequence, edges: list[Edge], avals: list):
         self.program = program
@@ -324,7 +335,10 @@ def grad(
         return _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
     found = _gradients(outputs, inputs, grad_outputs, retain, create_graph)
     if materialize_grads:
-        return tuple(make[0](jnp.zeros(x.shape, x._value().dtype)) if g is None else g for g, x in zip(found, inputs, strict=True))
+        return tuple(
+            make[0](jnp.zeros(x.shape, x._value().dtype)) if g is None else g
+            for g, x in zip(found, inputs, strict=True)
+        )
     if not allow_unused and any(g is None for g in found):
         raise RuntimeError(
             "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "

@@ -1,12 +1,26 @@
 """Arrays among the arguments of a module turned into tensors, and tensors among its outputs into arrays."""
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
+
+
+@contextlib.contextmanager
+def unrecorded() -> Iterator[None]:
+    """Record nothing. Unlike `no_grad` it says nothing about what is wanted: JAX may be differentiating."""
+    before = state.grad
+    state.grad = False
+    try:
+        yield
+    finally:
+        state.grad = before
+
 
 NOTHING, ARRAYS, TENSORS = range(3)
 
@@ -38,7 +52,8 @@ def unboxed(value: Any) -> Any:
         return value._value()
     if isinstance(value, tuple | list | dict):
         return _rebuilt(unboxed, value)
-    return jax.tree.map(lambda x: x._value() if isinstance(x, Tensor) else x, value, is_leaf=lambda x: isinstance(x, Tensor))
+    is_tensor = lambda x: isinstance(x, Tensor)  # noqa: E731
+    return jax.tree.map(lambda x: x._value() if is_tensor(x) else x, value, is_leaf=is_tensor)
 
 
 def _rebuilt(change: Callable, value: Any) -> Any:

@@ -14,6 +14,22 @@ from jtorch._tensor import Tensor
 from jtorch.nn.module import Module
 
 
+def _method(name: str, parameters: list[inspect.Parameter], body: str, names: dict[str, Any]) -> Callable:
+    """A method from its parameters and the text of its body. Real parameters make calls fast and TypeErrors plain."""
+    given, starred = ["self"], False
+    for p in parameters:
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            given.append("*")
+            starred = True
+        names[f"_default_{p.name}"] = p.default
+        given.append(p.name if p.default is p.empty else f"{p.name}=_default_{p.name}")
+    exec(f"def {name}({', '.join(given)}):\n{body}", names)
+    made = names[name]
+    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    made.__signature__ = inspect.Signature([me, *parameters])
+    return made
+
+
 class functional:  # noqa: N801 - reads as a function where it is used
     """The forward of a declared module: a function called with forward's arguments and the module's fields.
 
@@ -27,25 +43,19 @@ class functional:  # noqa: N801 - reads as a function where it is used
 
     def forward_for(self, fields: frozenset[str]) -> Callable:
         """The method for a class with these fields."""
-        known = inspect.signature(self.function).parameters
-        given = [p for p in known.values() if p.name in self.more or (p.default is p.empty and p.name not in fields)]
-        stored = tuple(name for name in known if name in fields or name == "training")
-        function, names = self.function, [p.name for p in given]
-        sure = sum(p.default is p.empty for p in given)
-
-        def forward(self, *inputs, **named):
-            if named or not sure <= len(inputs) <= len(names):
-                bound = signature.bind(self, *inputs, **named).arguments
-                named = {name: bound[name] for name in names if name in bound}
-                inputs = ()
-            for name in stored:
-                named[name] = getattr(self, name)
-            return function(*inputs, **named)
-
-        me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        plain = [p.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in given]
-        signature = forward.__signature__ = inspect.Signature([me, *plain])
-        return forward
+        names: dict[str, Any] = {"_function": self.function}
+        own, passed, spelled = [], [], False
+        for name, p in inspect.signature(self.function).parameters.items():
+            if name in fields or name == "training":
+                value = f"self.{name}"
+            elif name in self.more or p.default is p.empty:
+                value = name
+                own.append(p.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD))
+            else:
+                spelled = True  # from here on by keyword
+                continue
+            passed.append(f"{name}={value}" if spelled or p.kind is p.KEYWORD_ONLY else value)
+        return _method("forward", own, f"    return _function({', '.join(passed)})", names)
 
 
 class Declared(Module):
@@ -120,22 +130,13 @@ def _read_fields(cls: type[Declared]) -> None:
 
 def _constructor(cls: type[Declared]) -> Callable:
     """An `__init__` that stores its arguments and then runs `__post_init__`."""
-    fields, init_only, buffers = cls._fields, cls._init_only, cls._buffer_fields
-    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([me, *fields.values()])
-
-    def __init__(self, *args, **kwargs):
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        Module.__init__(self)
-        given = bound.arguments
-        for name in fields:
-            if name in buffers:
-                self.register_buffer(name, given[name])
-            elif name not in init_only:
-                setattr(self, name, given[name])
-        self.__post_init__(**{name: given[name] for name in init_only})
-
-    __init__.__signature__ = signature
-    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
-    return __init__
+    lines = ["_Module.__init__(self)"]
+    for name in cls._fields:
+        if name in cls._buffer_fields:
+            lines.append(f"self.register_buffer({name!r}, {name})")
+        elif name not in cls._init_only:
+            lines.append(f"self.{name} = {name}")
+    lines.append(f"self.__post_init__({', '.join(f'{name}={name}' for name in cls._fields if name in cls._init_only)})")
+    made = _method("__init__", list(cls._fields.values()), "".join(f"    {line}\n" for line in lines), {"_Module": Module})
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made

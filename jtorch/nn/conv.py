@@ -69,7 +69,9 @@ class _ConvNd(Module):
         nd = self.nd
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         usual = {"padding": (0,) * nd, "dilation": (1,) * nd, "output_padding": (0,) * nd, "groups": 1}
-        text += "".join(f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value)
+        text += "".join(
+            f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value
+        )
         text += ", bias=False" if self.bias is None else ""
         return text if self.padding_mode == "zeros" else f"{text}, padding_mode={self.padding_mode}"
 
@@ -83,7 +85,18 @@ class _Forward(_ConvNd):
     ):  # fmt: skip
         made = {"device": device, "dtype": dtype}
         self._setup(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, False, 0, groups, bias, padding_mode, made
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            False,
+            0,
+            groups,
+            bias,
+            padding_mode,
+            made,
         )
 
     def _around(self) -> list[int]:
@@ -152,13 +165,26 @@ class _Transposed(_ConvNd):
         check(padding_mode == "zeros", text)
         made = {"device": device, "dtype": dtype}
         self._setup(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, True, output_padding, groups, bias, padding_mode, made
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            True,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+            made,
         )
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         """The transposed convolution of the input; `output_size` chooses among the sizes that the stride leaves open."""
         extra = self.output_padding if output_size is None else self._output_padding(input, tuple(output_size))
-        return type(self).function(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+        return type(self).function(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
 
     def _output_padding(self, input: Tensor, output_size: tuple[int, ...]) -> tuple[int, ...]:
         nd, first = self.nd, input.ndim - self.nd
@@ -171,7 +197,9 @@ class _Transposed(_ConvNd):
         check(len(output_size) == nd, text)
         lowest = [
             (n - 1) * s - 2 * p + d * (k - 1) + 1
-            for n, s, p, d, k in zip(input.shape[first:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+            for n, s, p, d, k in zip(
+                input.shape[first:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+            )
         ]
         highest = [n + s - 1 for n, s in zip(lowest, self.stride, strict=True)]
         for size, low, high in zip(output_size, lowest, highest, strict=True):

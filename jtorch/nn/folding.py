@@ -17,7 +17,9 @@ class Fold(Declared):
     dilation: Any = 1
     padding: Any = 0
     stride: Any = 1
-    shown = "output_size={output_size}, kernel_size={kernel_size}, dilation={dilation}, padding={padding}, stride={stride}"
+    shown = (
+        "output_size={output_size}, kernel_size={kernel_size}, dilation={dilation}, padding={padding}, stride={stride}"
+    )
     forward = functional(F.fold)
 
 

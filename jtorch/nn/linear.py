@@ -72,7 +72,13 @@ class Bilinear(Module):
     """
 
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ):
         super().__init__()
         check(in1_features > 0, f"in1_features must be > 0, but got {in1_features}")
@@ -208,7 +214,11 @@ class Unflatten(Module):
         check(fits, f"unflattened_size must be a tuple of ints, but found type {kind}", TypeError)
         for i, n in enumerate(unflattened_size):
             whole = isinstance(n, int)
-            check(whole, f"unflattened_size must be tuple of ints, but found element of type {type(n).__name__} at pos {i}", TypeError)
+            check(
+                whole,
+                f"unflattened_size must be tuple of ints, but found element of type {type(n).__name__} at pos {i}",
+                TypeError,
+            )
         self.dim, self.unflattened_size = dim, unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:

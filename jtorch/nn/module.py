@@ -14,9 +14,8 @@ from flax import nnx
 
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
-from jtorch.autograd import no_grad
 from jtorch.nn import hooks
-from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed
+from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed, unrecorded
 from jtorch.nn._casting import Casting
 from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
@@ -146,7 +145,7 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         try:
             if (args and isinstance(args[0], Tensor)) or contents((args, kwargs)) != ARRAYS:
                 return call(*args, **kwargs)
-            with no_grad():
+            with unrecorded():
                 return unboxed(call(*boxed(args), **boxed(kwargs)))
         finally:
             _inside.call = False

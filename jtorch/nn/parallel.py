@@ -42,7 +42,13 @@ class _Put(Function):
     def backward(ctx, gradient):
         if ctx.before is None:
             return gradient, None
-        return _Put.apply(gradient, ctx.before), None
+        return _put(gradient, ctx.before), None
+
+
+def _put(tensor: Tensor, where: Any) -> Tensor:
+    if state.grad and tensor.requires_grad:
+        return _Put.apply(tensor, where)
+    return from_array(jax.device_put(tensor._value(), where))
 
 
 class DataParallel(Module):
@@ -81,7 +87,7 @@ class DataParallel(Module):
         if self.output_device is None:
             return outputs
         target = _device(self.output_device)
-        return _each_tensor(lambda x: _Put.apply(x, target), outputs)
+        return _each_tensor(lambda x: _put(x, target), outputs)
 
     def _spread_state(self) -> None:
         """Put parameters and buffers on every device, where they are not yet."""
@@ -98,7 +104,7 @@ class DataParallel(Module):
         spec = PartitionSpec()
         if -tensor.ndim <= self.dim < tensor.ndim and tensor.shape[self.dim] % len(self.device_ids) == 0:
             spec = PartitionSpec(*(None,) * (self.dim % tensor.ndim), "batch")
-        return _Put.apply(tensor, NamedSharding(self._mesh, spec))  # type: ignore[arg-type]
+        return _put(tensor, NamedSharding(self._mesh, spec))  # type: ignore[arg-type]
 
 
 def _each_tensor(change: Any, values: Any) -> Any:

@@ -184,7 +184,9 @@ def starred(values: tuple) -> tuple:
 def ntuple(value: int | Sequence[int], n: int, name: str, what: str) -> tuple[int, ...]:
     """A number or a sequence of `n` as a tuple of `n`; a sequence of one is spread, as in torch."""
     if isinstance(value, tuple | list):
-        check(len(value) in (1, n), f"{name}(): expected {what} to be a number or {n} numbers, got {value}", RuntimeError)
+        check(
+            len(value) in (1, n), f"{name}(): expected {what} to be a number or {n} numbers, got {value}", RuntimeError
+        )
         values = tuple(operator.index(x) for x in value)
         return values if len(values) == n else values * n
     return (operator.index(value),) * n

@@ -36,7 +36,15 @@ key_source: list[Callable[[str], Array]] = []
 
 _handlers: dict[type, Callable | None] = {}
 _UNSEEN = object()
-_SPELLINGS = {"axis": "dim", "axes": "dims", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+_SPELLINGS = {
+    "axis": "dim",
+    "axes": "dims",
+    "keepdims": "keepdim",
+    "x": "input",
+    "a": "input",
+    "x1": "input",
+    "x2": "other",
+}
 
 
 class Program:
@@ -223,7 +231,9 @@ class Op(_Flags):
             program = self._programs.get(static)
             if program is None:
                 apply, body = self._apply, self._promoted()
-                program = self._programs[static] = Program(lambda *flat: apply(body, flat, static), self.name, self.eager)
+                program = self._programs[static] = Program(
+                    lambda *flat: apply(body, flat, static), self.name, self.eager
+                )
             return program, traced
         layout = self.layout(traced)
         flat = [x for value, n in zip(traced, layout, strict=True) for x in ((value,) if n is None else value)]
@@ -239,7 +249,8 @@ class Op(_Flags):
     def layout(self, traced: tuple) -> tuple[int | None, ...]:
         """The length of each sequence among the traced arguments, None for each single value."""
         return tuple(
-            len(value) if i in self.spread and isinstance(value, tuple | list) else None for i, value in enumerate(traced)
+            len(value) if i in self.spread and isinstance(value, tuple | list) else None
+            for i, value in enumerate(traced)
         )
 
     def check(self, traced: Sequence, static: tuple) -> None:
@@ -381,7 +392,9 @@ def _into(out: Any, result: Any) -> Any:
             _into(o, r)
         return type(result)._make(out) if hasattr(result, "_make") else tuple(out)
     take = getattr(out, "__jtorch_out__", None)
-    _args.check(take is not None, f"out=: expected a Tensor, got {type(out).__name__}; arrays cannot be written", TypeError)
+    _args.check(
+        take is not None, f"out=: expected a Tensor, got {type(out).__name__}; arrays cannot be written", TypeError
+    )
     take(result)
     return out
 

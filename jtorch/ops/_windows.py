@@ -26,7 +26,10 @@ class Windows(NamedTuple):
 
     def padded(self, input: Array, value: Any) -> Array:
         """The input with `value` around it, wide enough for the last window."""
-        needed = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(self.out, self.stride, self.kernel, self.dilation, strict=True)]
+        needed = [
+            (o - 1) * s + (k - 1) * d + 1
+            for o, s, k, d in zip(self.out, self.stride, self.kernel, self.dilation, strict=True)
+        ]
         sides = [(p, max(n - p - length, 0), 0) for n, p, length in zip(needed, self.padding, self.size, strict=True)]
         lead = [(0, 0, 0)] * (input.ndim - len(self.size))
         return jax.lax.pad(input, jnp.asarray(value, input.dtype), lead + sides)
@@ -75,7 +78,14 @@ def _flat(rows: Sequence[np.ndarray], size: Sequence[int]) -> np.ndarray:
 
 
 def windows(
-    name: str, input: Array, nd: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1, ceil_mode: bool = False
+    name: str,
+    input: Array,
+    nd: int,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
 ) -> Windows:
     """The windows of a pooling call.
 
@@ -83,7 +93,9 @@ def windows(
         RuntimeError: the arguments do not fit the input, as torch finds.
     """
     _args.check(
-        input.ndim in (nd + 1, nd + 2), f"{name}(): expected {nd + 1}D or {nd + 2}D input, got {list(input.shape)}", RuntimeError
+        input.ndim in (nd + 1, nd + 2),
+        f"{name}(): expected {nd + 1}D or {nd + 2}D input, got {list(input.shape)}",
+        RuntimeError,
     )
     kernel, pad, dil = (
         _args.ntuple(value, nd, name, what)

@@ -37,7 +37,14 @@ def _sums(input: Array, w: Windows) -> Array:
 
 
 def _avg_pool(
-    nd: int, input: Array, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: int | None
+    nd: int,
+    input: Array,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    include: bool,
+    divisor: int | None,
 ) -> Array:
     name = f"avg_pool{nd}d"
     _args.check(divisor != 0, f"{name}(): expected a divisor other than zero, got {divisor}", RuntimeError)
@@ -146,7 +153,9 @@ def adaptive_avg_pool3d(input: Array, output_size: Any) -> Array:
     return _adaptive_avg(3, input, output_size)
 
 
-def _lp_pool(nd: int, average: Callable, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Any:
+def _lp_pool(
+    nd: int, average: Callable, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
+) -> Any:
     kernel = _args.ntuple(kernel_size, nd, f"lp_pool{nd}d", "kernel_size")
     stride = stride if stride != () else None
     out = average(registry["pow"](input, norm_type), kernel, stride, 0, ceil_mode)

@@ -14,13 +14,24 @@ from jtorch.ops._windows import Windows
 def _windows(name: str, size: tuple[int, ...], kernel_size, dilation, padding, stride) -> Windows:
     kernel, dil, pad, step = (
         _args.ntuple(value, 2, name, what)
-        for value, what in ((kernel_size, "kernel_size"), (dilation, "dilation"), (padding, "padding"), (stride, "stride"))
+        for value, what in (
+            (kernel_size, "kernel_size"),
+            (dilation, "dilation"),
+            (padding, "padding"),
+            (stride, "stride"),
+        )
     )
     for values, what in ((kernel, "kernel size"), (dil, "dilation"), (step, "stride")):
         _args.check(min(values) > 0, f"{name}(): expected a {what} greater than zero, got {values}", RuntimeError)
     _args.check(min(pad) >= 0, f"{name}(): expected padding of 0 or more, got {pad}", RuntimeError)
-    out = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, pad, dil, kernel, step, strict=True))
-    _args.check(min(out) > 0, f"{name}(): expected room for at least one block, got {out} blocks of {kernel} in {size}", RuntimeError)
+    out = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, pad, dil, kernel, step, strict=True)
+    )
+    _args.check(
+        min(out) > 0,
+        f"{name}(): expected room for at least one block, got {out} blocks of {kernel} in {size}",
+        RuntimeError,
+    )
     return Windows(size, kernel, step, pad, dil, out)
 
 
@@ -61,7 +72,11 @@ def fold(
     w = _windows("fold", size, kernel_size, dilation, padding, stride)
     rows, columns = input.shape[-2:]
     block, count = math.prod(w.kernel), math.prod(w.out)
-    _args.check(rows % block == 0, f"fold(): expected rows that divide by the {block} elements of a block, got {rows}", RuntimeError)
+    _args.check(
+        rows % block == 0,
+        f"fold(): expected rows that divide by the {block} elements of a block, got {rows}",
+        RuntimeError,
+    )
     _args.check(columns == count, f"fold(): expected {count} columns for {w.out} blocks, got {columns}", RuntimeError)
     batch = input if input.ndim == 3 else input[None]
     image = jax.ShapeDtypeStruct((batch.shape[0], rows // block, *size), input.dtype)

@@ -152,6 +152,12 @@ def _overwrite_tangent(advanced, primals, tangents):
     return overwrite(input, value, indices, advanced), kept.at[at].add(tangents[1])
 
 
+def add_at(input: Array, at: Any, value: Array) -> Array:
+    """`input` with a value added at the places of a subscript, once for each time a place comes up; bools are or'ed."""
+    place = input.at[at]
+    return place.max(value) if input.dtype == np.bool_ else place.add(value)
+
+
 def as_dtype(value: Any, dtype: Any) -> Array:
     """A value to be written, in the dtype of what it is written into.
 
@@ -218,7 +224,7 @@ def _write_advanced(current: Array, advanced: tuple, indices: Sequence, value: A
         return _write_masked(current, indices[0] != 0, advanced.index("mask"), value)
     value = _fitted(value, _result_shape(current.shape, advanced, indices))
     if accumulate:
-        return current.at[subscript(advanced, indices)].add(value)
+        return add_at(current, subscript(advanced, indices), value)
     return overwrite(current, value, tuple(indices), advanced)
 
 

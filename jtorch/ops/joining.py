@@ -14,7 +14,9 @@ from jtorch.ops.shape import expand, narrow, reshape
 
 
 def _joinable(tensors: tuple, name: str) -> tuple:
-    _args.check(len(tensors) > 0, f"{name}(): expected a non-empty sequence of tensors", RuntimeError)
+    error = ValueError if name == "cat" else RuntimeError
+    _args.check(len(tensors) > 0, f"{name}(): expected a non-empty sequence of tensors", error)
+    _args.check(all(x is not None for x in tensors), f"{name}(): expected tensors, got None among them", TypeError)
     return _args.promote(*tensors)
 
 

@@ -26,6 +26,8 @@ def masked_fill(input: Array, mask: Array, value: Scalar) -> Array:
     """
     _require_mask("masked_fill", mask)
     _args.check(jnp.ndim(value) == 0, "masked_fill(): expected a number or a 0-d array as value", RuntimeError)
+    real = _args.is_complex(input.dtype) or not _args.is_complex(jnp.result_type(value))
+    _args.check(real, f"masked_fill(): expected a value for {input.dtype}, got a complex number", RuntimeError)
     broadcast_shapes(input.shape, mask.shape)
     return jnp.where(mask, as_dtype(value, input.dtype), input)
 

@@ -92,7 +92,11 @@ def _adaptive_size(name: str, input: Array, output_size: Any, nd: int) -> tuple[
     size = input.shape[-nd:]
     out = tuple(n if o is None else o for n, o in zip(size, output_size, strict=True))
     _args.check(min(out) >= 0, f"{name}(): expected output sizes of 0 or more, got {out}", RuntimeError)
-    _args.check(0 not in input.shape[-nd - 1 :], f"{name}(): expected no dimension of size 0 after the batch, got {list(input.shape)}", RuntimeError)
+    _args.check(
+        0 not in input.shape[-nd - 1 :],
+        f"{name}(): expected no dimension of size 0 after the batch, got {list(input.shape)}",
+        RuntimeError,
+    )
     return out
 
 
@@ -177,7 +181,9 @@ def _declare_adaptive_max(nd: int) -> tuple[Any, Any]:
     def with_indices(input: Array, output_size: Any, return_indices: bool = False) -> tuple[Array, Array]:
         return _adaptive_max_pool(f"adaptive_max_pool{nd}d", input, output_size, nd, True)
 
-    doc = f"The largest element of each of `output_size` windows that cover the input.\n\n    {_rank(nd, 'output sizes')}"
+    doc = (
+        f"The largest element of each of `output_size` windows that cover the input.\n\n    {_rank(nd, 'output sizes')}"
+    )
     return (
         _named(plain, f"adaptive_max_pool{nd}d", doc),
         _named(with_indices, f"adaptive_max_pool{nd}d_with_indices", doc.replace("input.", "input, and its place.")),
@@ -196,7 +202,11 @@ def _check_unpool(input, indices, output_size):
     count = int(np.prod(output_size))
     places = np.asarray(indices)
     inside = not places.size or (places.min() >= 0 and places.max() < count)
-    _args.check(inside, f"max_unpool(): expected indices below {count}, got {places.max(initial=0)}; found an invalid max index", RuntimeError)
+    _args.check(
+        inside,
+        f"max_unpool(): expected indices below {count}, got {places.max(initial=0)}; found an invalid max index",
+        RuntimeError,
+    )
 
 
 @op(method=False, function=False, validate=_check_unpool)
@@ -213,15 +223,23 @@ def _max_unpool(input: Array, indices: Array, output_size: Sequence[int]) -> Arr
     return put(empty, places, flat).reshape(*lead, *output_size)
 
 
-def _unpooled_size(name: str, input: Any, kernel: tuple, stride: tuple, padding: tuple, output_size: Any) -> tuple[int, ...]:
+def _unpooled_size(
+    name: str, input: Any, kernel: tuple, stride: tuple, padding: tuple, output_size: Any
+) -> tuple[int, ...]:
     nd = len(kernel)
-    usual = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(input.shape[-nd:], stride, kernel, padding, strict=True))
+    usual = tuple(
+        (n - 1) * s + k - 2 * p for n, s, k, p in zip(input.shape[-nd:], stride, kernel, padding, strict=True)
+    )
     if output_size is None:
         return usual
     found = tuple(output_size)[-nd:] if len(output_size) == nd + 2 else tuple(output_size)
-    _args.check(len(found) == nd, f"{name}(): expected output_size of {nd} or {nd + 2} numbers, got {tuple(output_size)}")
+    _args.check(
+        len(found) == nd, f"{name}(): expected output_size of {nd} or {nd + 2} numbers, got {tuple(output_size)}"
+    )
     for given, expected, s in zip(found, usual, stride, strict=True):
-        _args.check(abs(given - expected) < s, f"{name}(): expected output_size within a stride of {usual}, got {found}")
+        _args.check(
+            abs(given - expected) < s, f"{name}(): expected output_size within a stride of {usual}, got {found}"
+        )
     return found
 
 
@@ -232,7 +250,11 @@ def _unpool(nd: int, input: Any, indices: Any, kernel_size: Any, stride: Any, pa
     fits = input.ndim in (nd + 1, nd + 2)
     _args.check(fits, f"{name}(): expected {nd + 1}D or {nd + 2}D input, got {input.ndim}D", RuntimeError)
     same = tuple(input.shape) == tuple(indices.shape)
-    _args.check(same, f"{name}(): expected indices of the input's shape {tuple(input.shape)}, got {tuple(indices.shape)}", RuntimeError)
+    _args.check(
+        same,
+        f"{name}(): expected indices of the input's shape {tuple(input.shape)}, got {tuple(indices.shape)}",
+        RuntimeError,
+    )
     return _max_unpool(input, indices, _unpooled_size(name, input, kernel, step, pad, output_size))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, op
 from jtorch.ops.gathering import check_range, flat_places, lined_up, place_dtype, require_index
-from jtorch.ops.indexing import as_dtype, overwrite, setitem
+from jtorch.ops.indexing import add_at, as_dtype, overwrite, setitem
 from jtorch.ops.subscript import encode
 
 _FLAT = ("index",)
@@ -50,7 +50,8 @@ def _targets(name: str, input: Array, dim: int, index: Array, src: Array) -> tup
 @jax.custom_jvp
 def _multiply_at(input: Array, places: Array, src: Array) -> Array:
     """`input` with each element of `src` multiplied in at its place."""
-    return input.at[places].multiply(src)
+    place = input.at[places]
+    return place.min(src) if input.dtype == np.bool_ else place.multiply(src)
 
 
 @_multiply_at.defjvp
@@ -114,7 +115,7 @@ def scatter(
         return input
     flat, places, src = _targets("scatter", input, dim, index, given)
     if reduce == "add":
-        out = flat.at[places].add(src)
+        out = add_at(flat, places, src)
     elif reduce == "multiply":
         out = _multiply_at(flat, places, src)
     else:
@@ -132,7 +133,7 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
     if not index.size:
         return input
     flat, places, src = _targets("scatter_add", input, dim, index, src)
-    return flat.at[places].add(src).reshape(input.shape)
+    return add_at(flat, places, src).reshape(input.shape)
 
 
 def _neutral(reduce: str, dtype: Any) -> Any:
@@ -155,7 +156,7 @@ def _reduced(flat: Array, places: Array, src: Array, reduce: str, include_self: 
         return _multiply_at(start, places, src)
     if reduce in ("amax", "amin"):
         return _extreme_at(start, places, src, reduce == "amax")
-    total = start.at[places].add(src)
+    total = add_at(start, places, src)
     if reduce == "sum":
         return total
     count = jnp.ones(flat.shape, np.int32)
@@ -224,7 +225,7 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Sca
     """
     lined, index, source, at = _slices("index_add", input, dim, index, source)
     added = source if isinstance(alpha, int) and alpha == 1 else source * as_dtype(alpha, source.dtype)
-    return lined.at[(slice(None),) * at + (index,)].add(added).reshape(input.shape)
+    return add_at(lined, (slice(None),) * at + (index,), added).reshape(input.shape)
 
 
 def _check_index_copy(input: Array, dim: int, index: Array, source: Array) -> None:
@@ -301,7 +302,7 @@ def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> 
     _args.check(fits, f"put(): expected as many elements as indices, {index.size}, got {source.size}", RuntimeError)
     place_dtype(input.size)
     flat, places, source = input.reshape(-1), index.reshape(-1), source.reshape(-1)
-    out = flat.at[places].add(source) if accumulate else overwrite(flat, source, (places,), _FLAT)
+    out = add_at(flat, places, source) if accumulate else overwrite(flat, source, (places,), _FLAT)
     return out.reshape(input.shape)
 
 

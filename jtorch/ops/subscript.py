@@ -25,8 +25,8 @@ class Spec:
 
     `basic` has an entry for each dimension of the input (those at the end may be missing) and each new one: `("all",)`,
     `("new",)`, `("at", place)`, `("cut", start, length, step)`. A place or start of None is traced: the next array holds
-    it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or
-    `"mask"`; the last two each take the next array, a mask spanning as many dimensions as it has.
+    it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or `"mask"`; the last two
+    each take the next array, a mask standing for as many dimensions as it has.
     """
 
     basic: tuple = ()

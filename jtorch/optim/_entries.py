@@ -123,7 +123,7 @@ def _attach(tensor: Tensor, number: Any, made: dict[Any, Count]) -> None:
     """Let a tensor read the Count of its number, which is among those `made` or is made now."""
     array = None
     if tensor._base is not None:
-        array = tensor._value()
+        array = tensor._base._value()
         tensor._base.departures += 1
     changed = array is not None and isinstance(array, jax.core.Tracer)  # by a step before, in the same program
     key = (number.dtype, float(number), id(array) if changed else None)
@@ -135,6 +135,8 @@ def _attach(tensor: Tensor, number: Any, made: dict[Any, Count]) -> None:
             count._rebind(array)
     tensor.__class__ = Step
     tensor._raw_value, tensor._base, tensor._chain = None, made[key], CUT
+    if running.session is not None:
+        running.session.saved.pop(id(tensor), None)  # which would undo this when the trace ends
 
 
 def part(slots: dict) -> None:

@@ -1,6 +1,7 @@
-"""Steps inside `jtorch.compile` and compiled eager steps: the same numbers, and programs only where something changed."""
+"""Steps inside `jtorch.compile`, and eager ones: the same numbers, and new programs only where something changed."""
 
 import copy
+import re
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +34,17 @@ class Run:
         self.params = [leaf(random.standard_normal((3,))) for _ in range(3)]
         self.used = [True] * 3
         self.optimizer = make(self.params)
-        self.train = jtorch.compile(self.step) if compiled else self.step
+        self.compiled = jtorch.compile(self.step) if compiled else None
 
-    def step(self):
+    def train(self):
+        """One step."""
+        return (self.compiled or self.step)(tuple(self.used))
+
+    def step(self, used: tuple[bool, ...] = (True, True, True)):
+        """One step with the parameters that are used."""
         self.optimizer.zero_grad()
-        loss = sum(
-            (F.mse_loss(self.x * p, self.y) for p, used in zip(self.params, self.used) if used), jtorch.tensor(0.0)
-        )
+        losses = [F.mse_loss(self.x * p, self.y) for p, use in zip(self.params, used, strict=True) if use]
+        loss = sum(losses[1:], losses[0])
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -64,7 +69,7 @@ def test_compiled_and_eager_steps_agree(name):
         losses = [run.train().item() for run in runs]
         assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     _agree(*runs)
-    assert runs[1].train.traces == 1
+    assert runs[1].compiled.traces == 1
     for p, q in zip(*(run.params for run in runs), strict=True):
         mine, other = (run.optimizer.state[x] for run, x in zip(runs, (p, q), strict=True))
         assert list(mine) == list(other)
@@ -81,14 +86,11 @@ def test_changed_numbers_compile_nothing(name, compiled, compilations):
     reference = Run(MAKERS[name], not compiled)
     reference.train()
     reference.train()
-    for changes in (
-        {"lr": 0.01},
-        {"weight_decay": 0.3},
-        {"lr": 1},
-        {"momentum": 0.5} if name == "momentum" else {"eps": 1e-3},
-    ):
-        if name == "momentum" and "weight_decay" in changes:
-            changes = {"dampening": 0.4}
+    own = {
+        "momentum": {"momentum": 0.5, "dampening": 0.4},
+        "Adam": {"eps": 1e-3, "weight_decay": 0.3, "betas": (0.1, 0.2)},
+    }
+    for changes in ({"lr": 0.01}, {"lr": 1}, own[name]):
         for each in (run, reference):
             each.optimizer.param_groups[0].update(changes)
         assert compilations(lambda: run.train()._value()) == 0
@@ -103,7 +105,7 @@ def test_a_rate_in_a_tensor_may_change():
             run.optimizer.param_groups[0]["lr"].fill_(rate)
             run.train()
     _agree(*runs)
-    assert runs[1].train.traces == 1
+    assert runs[1].compiled.traces == 1
 
 
 def test_optimizers_of_one_kind_and_size_share_a_program(compilations):
@@ -170,10 +172,8 @@ def test_two_steps_in_one_program(name):
     for run in runs:
 
         def twice(run=run):
-            run.used[2] = True
             run.step()
-            run.used[2] = False
-            run.step()
+            run.step((True, True, False))
 
         train = twice if run is runs[0] else jtorch.compile(twice)
         for _ in range(4):
@@ -216,7 +216,7 @@ def test_step_in_a_foreign_trace_is_refused():
         p.data, p.grad = jtorch.Tensor(value), jtorch.Tensor(gradient)
         optimizer.step()
 
-    with pytest.raises(RuntimeError, match="got one from outside a jax.jit"):
+    with pytest.raises(RuntimeError, match="got one from outside a jax"):
         jax.jit(step)(jnp.ones(3), jnp.ones(3))
 
 
@@ -238,7 +238,8 @@ def test_the_program_is_as_lean_as_one_written_by_hand():
         return optax.apply_updates(values, updates), state
 
     theirs = jax.jit(by_hand, donate_argnums=(0, 2)).lower(flat[0], flat[1], state).compile().as_text()
-    for instruction in (" divide(", " sqrt(", " multiply(", " exponential-minus-one("):
-        limit = theirs.count(instruction) if instruction != " exponential-minus-one(" else 2
-        assert mine.count(instruction) <= limit + 6, instruction
+    arithmetic = r"= f\d+\[\d[^ ]* (?:add|subtract|multiply|divide|sqrt|rsqrt|power)\("  # on arrays that are no scalars
+    assert len(re.findall(arithmetic, mine)) <= len(re.findall(arithmetic, theirs)) > 0
+    assert mine.count(" fusion(") <= theirs.count(" fusion(") > 0
+    assert mine.count(" exponential-minus-one(") <= 2
     assert len(plan.states) == 1 + 2 * len(params)
