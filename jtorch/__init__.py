@@ -1,7 +1,7 @@
 """jtorch: PyTorch's `torch.nn` on JAX.
 
-`import jtorch as torch`, and the training loop that reads like PyTorch runs on XLA; `@jtorch.compile` makes a whole step
-one program. This file is the index of public names; each is defined where its line says.
+`import jtorch as torch`, and the training loop that reads like PyTorch runs on XLA; `@jtorch.compile` makes a whole
+step one program. This file is the index of public names; each is defined where its line says.
 """
 
 # ruff: noqa: F401

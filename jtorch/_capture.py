@@ -52,7 +52,7 @@ class Source:
 
 
 class Boundary:
-    """Stands for the graph outside a captured function, at a tensor that has one. Nothing inside may walk through it."""
+    """Stands for the graph outside a captured function, at a tensor that has one. Nothing inside may walk on."""
 
     sequence = -1
     edges = ()

@@ -3,7 +3,7 @@
 The function runs twice in Python when it is compiled. A first, abstract run notes every tensor from outside that it
 reads or writes (parameters, buffers, optimizer state, `.grad`, the random state) and every number that the optimizers
 lift. The second run traces the program with those as inputs in one flat list. Later calls fetch the arrays, run the
-program and put the new arrays back; what is written and that nobody else holds is donated, so that XLA reuses its memory.
+program and put the new arrays back; what is written and held by nobody else is donated, so that XLA reuses its memory.
 
 If the outputs still want gradients afterwards (a forward, as opposed to a whole step), the program is recorded on the
 tape as one op, with a compiled pullback.
@@ -37,8 +37,9 @@ def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None 
             mode: str | None = None, options: dict | None = None, disable: bool = False) -> Any:  # fmt: skip
     """A function or module that runs as one XLA program for each combination of shapes, dtypes and modes.
 
-    Parameters, buffers, optimizer state and random state that it uses are found by themselves. Python side effects happen
-    when it is compiled (twice), not on later calls; Python numbers among the arguments are constants of the program.
+    Parameters, buffers, optimizer state and random state that it uses are found by themselves. Python side effects
+    happen when it is compiled (twice), not on later calls; Python numbers among the arguments are constants of the
+    program.
     Learning rates and other optimizer settings may change between calls. `fullgraph`, `dynamic`, `backend`, `mode` and
     `options` are accepted for torch's sake.
 
@@ -103,8 +104,8 @@ class Compiled:
         if self.traces == RETRACE_LIMIT + 1:
             name = getattr(self.function, "__qualname__", repr(self.function))
             warnings.warn(
-                f"compile(): expected few different calls of {name}, got {self.traces} programs so far; shapes, dtypes, "
-                "Python numbers among the arguments and training flags each make a program of their own",
+                f"compile(): expected few different calls of {name}, got {self.traces} programs so far; shapes, "
+                "dtypes, Python numbers among the arguments and training flags each make a program of their own",
                 stacklevel=3,
             )
 
@@ -200,8 +201,7 @@ class _Entry:
         self.writes = [
             i for i, (s, v) in enumerate(zip(capture.sources, capture.values, strict=True)) if _written(s, v)
         ]
-        for i in self.writes:
-            outs.append(_no_graph(capture.sources[i]))
+        outs += [_no_graph(capture.sources[i]) for i in self.writes]
         self.box_writes = []
         for i, (box, start) in enumerate(zip(boxes, self._starts, strict=True)):
             if isinstance(box, Tensor) and self.aliases[i] == i and box._raw_value is not start:
@@ -362,7 +362,7 @@ class _Entry:
 
 
 def _checks_of_arguments(capture: Capture, starts: list) -> list:
-    """The checks that need the values of arguments only: each as (op, {place: argument}, traced values, static ones)."""
+    """The checks that need values of arguments only: each as (op, {place: argument}, traced values, static ones)."""
     found = []
     for op, traced, static in capture.checks:
         places = {

@@ -3,6 +3,7 @@
 `Conversion` is the part of Tensor that does it; it uses only what Tensor defines.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +16,13 @@ from jtorch.ops import casting
 
 class Conversion:
     """The conversions of a tensor."""
+
+    _value: Callable[[], Any]
+    device: Any
+    shape: Any
+    requires_grad: bool
+    clone: Callable[[], Any]
+    detach: Callable[[], Any]
 
     # to another dtype or device
 
@@ -29,7 +37,7 @@ class Conversion:
         """
         device, dtype, copy = parse_to(*args, **kwargs)
         result: Any = self
-        if dtype is not None and np.dtype(jax.dtypes.canonicalize_dtype(dtype)) != self._value().dtype:  # type: ignore[attr-defined]
+        if dtype is not None and dtype != self._value().dtype:
             result = casting._to_copy(result, dtype)
         if device is not None and not _is_there(result._value(), device):
             result = casting._to_device(result, device.jax())
@@ -38,8 +46,8 @@ class Conversion:
     def type(self, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
         """The name of the tensor type, such as `torch.FloatTensor`; with a dtype, the tensor converted to it."""
         if dtype is None:
-            where = "" if self.device.type == "cpu" else self.device.type + "."  # type: ignore[attr-defined]
-            return f"torch.{where}{_types.long_name(self._value().dtype)}Tensor"  # type: ignore[attr-defined]
+            where = "" if self.device.type == "cpu" else self.device.type + "."
+            return f"torch.{where}{_types.long_name(self._value().dtype)}Tensor"
         if isinstance(dtype, str):
             dtype = _types.dtype_of_type(dtype)
         return self.to(getattr(dtype, "dtype", dtype))
@@ -109,8 +117,8 @@ class Conversion:
         value = self._value()
         if isinstance(value, Tracer):
             raise RuntimeError(
-                f"{name}(): expected a tensor with a value, got one that is being traced by compile, jit, vmap or grad, "
-                "so its value is not known yet; keep the decision in tensors (torch.where), or take it outside"
+                f"{name}(): expected a tensor with a value, got one that is being traced by compile, jit, vmap or "
+                "grad, so its value is not known yet; keep the decision in tensors (torch.where), or take it outside"
             )
         return value
 

@@ -11,8 +11,8 @@ from jtorch.ops import _args
 from jtorch.ops._op import registry
 
 __all__ = [
-    "bernoulli_", "cauchy_", "copy_", "exponential_", "fill_", "geometric_", "log_normal_", "normal_", "random_", "uniform_",
-    "zero_",
+    "bernoulli_", "cauchy_", "copy_", "exponential_", "fill_", "geometric_", "log_normal_", "normal_", "random_",
+    "uniform_", "zero_",
 ]  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def log_normal_(self, mean=1, std=2, *, generator=None):
 
 def geometric_(self, p, *, generator=None):
     """How many trials of probability `p` it takes until one succeeds."""
-    key, shape, kind = _start(self, "geometric_", generator)
+    key, shape, _ = _start(self, "geometric_", generator)
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
     return _take(self, jax.random.geometric(key, p, shape))

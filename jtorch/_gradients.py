@@ -97,7 +97,7 @@ class Gradients:
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
     ) -> None:
-        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from. See `autograd.backward`."""
+        """Add the gradients of this tensor to the `.grad` of the leaves below it. See `autograd.backward`."""
         if isinstance(gradient, jax.Array | np.ndarray):
             gradient = tape.make[0](jnp.asarray(gradient))
         tape.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)

@@ -1,7 +1,6 @@
 """Methods, in-place twins and operators of Tensor, attached from the op records; and the methods that no op gives.
 
-Imported after every ops file, for its effect. `python -m jtorch._methods` writes the type stubs of Tensor's methods, and
-with `--check` fails if they are stale.
+Imported after every ops file, for its effect.
 """
 
 from collections.abc import Callable
@@ -145,7 +144,8 @@ _PREDICATES = {
     "is_set_to": lambda self, tensor: self is tensor,
 }
 _CONSTANTS = {"is_sparse": False, "is_quantized": False, "is_meta": False, "is_nested": False, "is_mps": False,
-              "is_xpu": False, "is_mkldnn": False, "is_sparse_csr": False, "names": None, "name": None, "volatile": False}  # fmt: skip
+              "is_xpu": False, "is_mkldnn": False, "is_sparse_csr": False,
+              "names": None, "name": None, "volatile": False}  # fmt: skip
 
 
 def _matrix_transpose(self):
@@ -249,9 +249,11 @@ _WRITTEN = {
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
-    "mT": property(_matrix_transpose), "T": property(_all_transposed), "H": property(lambda self: _matrix_transpose(self).conj()),
+    "mT": property(_matrix_transpose), "T": property(_all_transposed),
+    "H": property(lambda self: _matrix_transpose(self).conj()),
     "mH": property(lambda self: _matrix_transpose(self).conj()),
-    "unfold": registry["unfold_dimension"], "is_cuda": property(lambda self: self.device.type == "cuda"), "is_cpu": property(lambda self: self.device.type == "cpu"),
+    "unfold": registry["unfold_dimension"], "is_cuda": property(lambda self: self.device.type == "cuda"),
+    "is_cpu": property(lambda self: self.device.type == "cpu"),
 }  # fmt: skip
 
 

@@ -105,6 +105,7 @@ _SKIPPED = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", 
 
 def stub_text() -> str:
     """The text of the stub."""
+    assert _methods.attach  # the import is what gives Tensor its methods
     lines = [_HEAD, "class Tensor:"]
     members = dict(vars(Conversion)) | dict(vars(Tensor)) | dict.fromkeys(Tensor.__annotations__)
     for name in sorted(members):
@@ -124,7 +125,7 @@ def main(check: bool) -> int:
     text = stub_text()
     if check:
         fresh = path.exists() and path.read_text() == text
-        print("the stub is fresh" if fresh else f"{path.name} is stale: run python -m {__spec__.name}")  # type: ignore[union-attr]
+        print("the stub is fresh" if fresh else f"{path.name} is stale: run python -m jtorch._stubs")
         return 0 if fresh else 1
     path.write_text(text)
     return 0
@@ -132,5 +133,3 @@ def main(check: bool) -> int:
 
 if __name__ == "__main__":
     sys.exit(main("--check" in sys.argv[1:]))
-
-_ = _methods

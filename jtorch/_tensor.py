@@ -1,8 +1,8 @@
 """Tensor: a mutable box on an immutable `jax.Array`, with torch's views, gradients and in-place semantics.
 
-Ops run in `_calling`. An in-place op puts a new
-array into the box. A view remembers its *root* and the steps that read it: it re-reads when the root has changed, and a
-write to it becomes a write to the root. Methods that are ops are attached in `_methods`; printing is in `_printing`.
+Ops run in `_calling`. An in-place op puts a new array into the box. A view remembers its *root* and the steps that read
+it: it re-reads when the root has changed, and a write to it becomes a write to the root. Methods that are ops are
+attached in `_methods`; gradients are in `_gradients`, other types in `_conversion`, printing in `_printing`.
 """
 
 import copy
@@ -133,8 +133,8 @@ class Tensor(Gradients, Conversion):
     def _put(self, array: Any) -> None:
         if isinstance(array, Tracer) and not isinstance(self._raw_value, Tracer):
             raise RuntimeError(
-                "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new value "
-                "would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"
+                "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new "
+                "value would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"
             )
         self._raw_value = array
         self._version += 1
@@ -232,7 +232,8 @@ class Tensor(Gradients, Conversion):
     @property
     def shape(self) -> _types.Size:
         """The size of each dimension."""
-        return _types.Size(self._raw_value.shape if self._chain is not CUT else self._base._raw_value.shape)  # type: ignore[union-attr]
+        box: Any = self._base if self._chain is CUT else self
+        return _types.Size(box._raw_value.shape)
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
@@ -245,7 +246,11 @@ class Tensor(Gradients, Conversion):
         """The number of dimensions."""
         return len(self.shape)
 
-    dim = ndimension = lambda self: len(self.shape)
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    ndimension = dim
 
     def numel(self) -> int:
         """The number of elements."""
@@ -268,7 +273,9 @@ class Tensor(Gradients, Conversion):
         """Bytes of one element."""
         return self.dtype.itemsize
 
-    element_size = lambda self: self.dtype.itemsize
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -450,5 +457,6 @@ def check_cast(source: Any, target: Any) -> None:
     """Raise torch's error where a result of one dtype cannot be written into a tensor of another."""
     if source != target and not _args.can_cast(source, target):
         raise RuntimeError(
-            f"result type {_types.long_name(source)} can't be cast to the desired output type {_types.long_name(target)}"
+            f"result type {_types.long_name(source)} can't be cast to the desired output type "
+            f"{_types.long_name(target)}"
         )

@@ -204,10 +204,7 @@ class device:
 
 def device_of(array: Any) -> device:
     """Where an array is; for one spread over several devices, the first. Tracers answer the default device."""
-    if isinstance(array, Tracer):
-        found = jax.devices()[0]
-    else:
-        found = next(iter(array.devices()))
+    found = jax.devices()[0] if isinstance(array, Tracer) else next(iter(array.devices()))
     return (
         device("cpu")
         if found.platform == "cpu"

@@ -1,4 +1,4 @@
-"""Views as chains of reads from a root: which elements of the root a view is, how to write them, and where torch copies.
+"""Views as chains of reads from a root: which elements they are, how to write them, and where torch copies.
 
 Everything is found by running the chain on an array of flat positions, so that no kind of view needs a rule of its own.
 """
@@ -16,7 +16,7 @@ from jtorch.ops._op import Program
 
 
 class Step(NamedTuple):
-    """One read in a chain: a view op's program, its arguments after the first, and which of its outputs (None: the one)."""
+    """One read in a chain: a view op's program, its arguments after the first, which of its outputs (None: the one)."""
 
     program: Program
     extras: tuple

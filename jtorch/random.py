@@ -2,8 +2,8 @@
 
 A generator is a box with a JAX key. An op that samples takes a key split off the default generator; compiled steps
 carry the box like any other state. On plain arrays, or inside somebody else's `jax.jit`, keys come from `key=` or from
-`with keyed(key):`. Where there is none inside such a trace, a draw raises: a key baked into compiled code would give the
-same "random" numbers on every call.
+`with keyed(key):`. Where there is none inside such a trace, a draw raises: a key baked into compiled code would give
+the same "random" numbers on every call.
 """
 
 import contextlib

@@ -46,7 +46,21 @@ def test_op(case):
         kwargs=sample.kwargs,
         values=_is_defined(case.entry, theirs, sample),
         tolerance=case.tolerance(),
+        finish=_without_places if _has_ties(case) else None,
     )
+
+
+TIES = {"topk", "mode", "kthvalue", "sort", "msort", "argsort", "median", "nanmedian"}
+"""Entries whose indices torch leaves open where values are equal."""
+
+
+def _has_ties(case) -> bool:
+    return case.entry.name in TIES and (case.dtype not in (torch.float32, torch.float64) or case.sample().input.numel() > 1000)
+
+
+def _without_places(out):
+    """The values of (values, indices); for indices alone, their order."""
+    return out[0] if isinstance(out, tuple) else out.sort().values
 
 
 def test_form(form):

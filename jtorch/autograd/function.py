@@ -77,7 +77,8 @@ class FunctionNode:
             self.edges
         ):
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, got {len(found)})"
+                f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, "
+                f"got {len(found)})"
             )
         return [g if create_graph or g is None else g._value() for g in found[: len(self.edges)]]
 
@@ -108,7 +109,8 @@ class Function:
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Gradients for the inputs of forward. To be overridden."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
         )
 
     vjp = backward

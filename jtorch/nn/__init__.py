@@ -8,6 +8,7 @@ from jtorch.nn.activation import CELU as CELU
 from jtorch.nn.activation import ELU as ELU
 from jtorch.nn.activation import GELU as GELU
 from jtorch.nn.activation import GLU as GLU
+from jtorch.nn.activation import SELU as SELU
 from jtorch.nn.activation import Hardshrink as Hardshrink
 from jtorch.nn.activation import Hardsigmoid as Hardsigmoid
 from jtorch.nn.activation import Hardswish as Hardswish
@@ -17,12 +18,11 @@ from jtorch.nn.activation import LogSigmoid as LogSigmoid
 from jtorch.nn.activation import LogSoftmax as LogSoftmax
 from jtorch.nn.activation import Mish as Mish
 from jtorch.nn.activation import PReLU as PReLU
-from jtorch.nn.activation import RReLU as RReLU
 from jtorch.nn.activation import ReLU as ReLU
 from jtorch.nn.activation import ReLU6 as ReLU6
-from jtorch.nn.activation import SELU as SELU
-from jtorch.nn.activation import SiLU as SiLU
+from jtorch.nn.activation import RReLU as RReLU
 from jtorch.nn.activation import Sigmoid as Sigmoid
+from jtorch.nn.activation import SiLU as SiLU
 from jtorch.nn.activation import Softmax as Softmax
 from jtorch.nn.activation import Softmax2d as Softmax2d
 from jtorch.nn.activation import Softmin as Softmin
@@ -66,8 +66,8 @@ from jtorch.nn.loss import KLDivLoss as KLDivLoss
 from jtorch.nn.loss import L1Loss as L1Loss
 from jtorch.nn.loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from jtorch.nn.loss import LinearCrossEntropyOptions as LinearCrossEntropyOptions
-from jtorch.nn.loss import MSELoss as MSELoss
 from jtorch.nn.loss import MarginRankingLoss as MarginRankingLoss
+from jtorch.nn.loss import MSELoss as MSELoss
 from jtorch.nn.loss import MultiLabelMarginLoss as MultiLabelMarginLoss
 from jtorch.nn.loss import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
 from jtorch.nn.loss import MultiMarginLoss as MultiMarginLoss

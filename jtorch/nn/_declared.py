@@ -55,7 +55,9 @@ class functional:  # noqa: N801 - reads as a function where it is used
                 spelled = True  # from here on by keyword
                 continue
             passed.append(f"{name}={value}" if spelled or p.kind is p.KEYWORD_ONLY else value)
-        return _method("forward", own, f"    return _function({', '.join(passed)})", names)
+        made = _method("forward", own, f"    return _function({', '.join(passed)})", names)
+        made.__doc__ = self.function.__doc__
+        return made
 
 
 class Declared(Module):
@@ -101,6 +103,7 @@ class Declared(Module):
         """What a constructor does beyond storing its arguments; receives those declared `InitVar`."""
 
     def extra_repr(self) -> str:
+        """`shown`, with the fields put in."""
         return self.shown.format_map({name: getattr(self, name) for name in self._fields if name not in self._init_only})
 
 

@@ -20,8 +20,8 @@ class _ConvNd(Module):
     bias: Any
 
     def _setup(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
-        output_padding: Any, groups: int, bias: bool, padding_mode: str, made: dict,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+        transposed: bool, output_padding: Any, groups: int, bias: bool, padding_mode: str, made: dict,
     ) -> None:  # fmt: skip
         Module.__init__(self)
         check(groups > 0, "groups must be a positive integer")
@@ -80,8 +80,8 @@ class _Forward(_ConvNd):
     function: ClassVar[Any]
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
     ):  # fmt: skip
         made = {"device": device, "dtype": dtype}
         self._setup(
@@ -120,9 +120,10 @@ class _Forward(_ConvNd):
 
 
 class Conv1d(_Forward):
-    """Each output channel is the correlation of the input channels of its group with a kernel that is learned, plus a bias.
+    """Each output channel is the correlation of the input channels of its group with a learned kernel, plus a bias.
 
-    Shape: (N, C, L) or (C, L) -> the same with out_channels and L' = (L + 2 padding - dilation (K - 1) - 1) / stride + 1
+    Shape: (N, C, L) or (C, L) -> the same with out_channels and
+        L' = (L + 2 padding - dilation (K - 1) - 1) / stride + 1
     Args:
         padding: numbers, `valid` for none, `same` for the size of the input.
         padding_mode: `zeros`, `reflect`, `replicate` or `circular`.
@@ -135,7 +136,7 @@ class Conv1d(_Forward):
 
 
 class Conv2d(_Forward):
-    """Each output channel is the correlation of the input channels of its group with a kernel that is learned, plus a bias.
+    """Each output channel is the correlation of the input channels of its group with a learned kernel, plus a bias.
 
     Shape: (N, C, H, W) or (C, H, W) -> the same with out_channels and output sizes as for Conv1d
     """
@@ -145,7 +146,7 @@ class Conv2d(_Forward):
 
 
 class Conv3d(_Forward):
-    """Each output channel is the correlation of the input channels of its group with a kernel that is learned, plus a bias.
+    """Each output channel is the correlation of the input channels of its group with a learned kernel, plus a bias.
 
     Shape: (N, C, D, H, W) or (C, D, H, W) -> the same with out_channels and output sizes as for Conv1d
     """
@@ -158,8 +159,9 @@ class _Transposed(_ConvNd):
     function: ClassVar[Any]
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-        groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros",
+        device: Any = None, dtype: Any = None,
     ):  # fmt: skip
         text = f'Only "zeros" padding mode is supported for {type(self).__name__}'
         check(padding_mode == "zeros", text)
@@ -180,7 +182,7 @@ class _Transposed(_ConvNd):
         )
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
-        """The transposed convolution of the input; `output_size` chooses among the sizes that the stride leaves open."""
+        """The transposed convolution; `output_size` chooses among the sizes that the stride leaves open."""
         extra = self.output_padding if output_size is None else self._output_padding(input, tuple(output_size))
         return type(self).function(
             input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation

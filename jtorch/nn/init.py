@@ -1,4 +1,4 @@
-"""Initial values: functions that fill a tensor in place from a distribution that suits its shape. Nothing is recorded."""
+"""Initial values: functions that fill a tensor in place from a distribution that suits its shape, unrecorded."""
 
 import functools
 import math
@@ -70,7 +70,8 @@ def trunc_normal_(
     """Fill with numbers drawn from the normal distribution, those outside `a` to `b` drawn again."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
+            "incorrect.",
             stacklevel=3,
         )
     low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) for x in (a, b))

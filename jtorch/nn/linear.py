@@ -1,4 +1,4 @@
-"""Layers that are one matrix, a table of vectors, or only a shape: Linear, Bilinear, Identity, Embedding, Flatten, Unflatten."""
+"""Layers that are one matrix (Linear, Bilinear), a table of vectors (Embedding), or only a shape."""
 
 import math
 from typing import Any

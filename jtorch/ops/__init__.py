@@ -302,9 +302,9 @@ from jtorch.ops.pointwise import exp2 as exp2
 from jtorch.ops.pointwise import expm1 as expm1
 from jtorch.ops.pointwise import lgamma as lgamma
 from jtorch.ops.pointwise import log as log
-from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import log1p as log1p
 from jtorch.ops.pointwise import log2 as log2
+from jtorch.ops.pointwise import log10 as log10
 from jtorch.ops.pointwise import logit as logit
 from jtorch.ops.pointwise import rad2deg as rad2deg
 from jtorch.ops.pointwise import reciprocal as reciprocal

@@ -1,6 +1,6 @@
 """Arguments made canonical: dtypes and torch's promotion, dimensions, n-tuples, paddings, reductions, and `check`.
 
-Everything here is plain Python on static values, or runs while a program is traced; nothing costs time in compiled code.
+All of it is plain Python on static values, or runs while a program is traced; none costs time in compiled code.
 """
 
 import operator
@@ -132,7 +132,7 @@ def _number_dtype(value: Any) -> np.dtype:
 
 
 def promote(*values: Any, to_float: bool = False) -> tuple:
-    """The values as arrays of their common dtype (`None` passes through); `to_float` makes integers the default float."""
+    """The values as arrays of their common dtype (None passes through); `to_float` makes integers the default float."""
     dtype = result_type(*(x for x in values if x is not None))
     if to_float and is_integral(dtype):
         dtype = default_float()

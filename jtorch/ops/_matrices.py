@@ -15,6 +15,11 @@ def precision_for(dtype: Any) -> jax.lax.Precision | None:
     return _args.precision() if np.dtype(dtype).itemsize >= 4 else None
 
 
+def accumulator(dtype: Any) -> np.dtype | None:
+    """The dtype that products of a 16-bit float are added up in; None: its own."""
+    return np.dtype(np.float32) if _args.is_float(dtype) and np.dtype(dtype).itemsize < 4 else None
+
+
 def same_dtype(name: str, *arrays: Array | None) -> None:
     """Raise unless all arrays have one dtype, and not bool.
 
@@ -75,7 +80,9 @@ def raise_for_info(name: str, info: Any, what: str) -> None:
 @jax.custom_jvp
 def mirrored(A: Array) -> Array:
     """The Hermitian matrix of which the lower triangle is given. Both triangles share the gradient, as in torch."""
-    return jnp.tril(A) + transposed(jnp.tril(A, -1))
+    strict = jnp.tril(A, -1)
+    middle = jnp.where(jnp.eye(A.shape[-1], dtype=bool), A.real, 0)
+    return strict + middle + transposed(strict)
 
 
 @mirrored.defjvp

@@ -147,8 +147,8 @@ class _Flags:
 class Op(_Flags):
     """A declared op. Called with arrays it is the declared function, jitted; see the module's docstring.
 
-    Attributes beside the flags of `op`: `body` (the function as declared), `bind` (arguments -> (traced, static) tuples),
-    `traced` and `static` (parameter names), `key_at` (place of the Key among the traced, or None).
+    Attributes beside the flags of `op`: `body` (the function as declared), `bind` (arguments -> (traced, static)
+    tuples), `traced` and `static` (parameter names), `key_at` (place of the Key among the traced, or None).
     """
 
     def __init__(self, body: Callable, flags: dict):

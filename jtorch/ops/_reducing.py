@@ -50,3 +50,20 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int, name: str) -> tuple[int,
     """The axes that `dim` means, all for None and an empty sequence."""
     axes = _args.axes(dim, ndim, name)
     return tuple(range(ndim)) if axes is None else axes
+
+
+@jax.custom_jvp
+def shared(value: Array, x: Array, there: Array) -> Array:
+    """A value that was chosen from all of `x`, whose gradient goes in equal parts to the places where it is `there`."""
+    return value
+
+
+@shared.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    value, _, there = primals
+    return value, jnp.sum(jnp.where(there, tangents[1], 0)) / jnp.sum(there, dtype=value.dtype)
+
+
+def same(x: Array, value: Array) -> Array:
+    """Where the elements equal a value, NaN being equal to itself."""
+    return (x == value) | (jnp.isnan(x) & jnp.isnan(value))

@@ -106,11 +106,11 @@ def windows(
         _args.check(min(values) > 0, f"{name}(): expected a {what} greater than zero, got {values}", RuntimeError)
     for p, k, d in zip(pad, kernel, dil, strict=True):
         fits = 0 <= p <= ((k - 1) * d + 1) // 2
-        text = f"{name}(): expected padding of at least 0 and at most half of the effective kernel size, got pad={p}, kernel_size={k}, dilation={d}"
+        text = f"{name}(): expected padding from 0 to half of the kernel, got pad={p}, kernel_size={k}, dilation={d}"
         _args.check(fits, text, RuntimeError)
     size = input.shape[-nd:]
     out = tuple(_count(*each, ceil_mode) for each in zip(size, kernel, step, pad, dil, strict=True))
-    text = f"{name}(): expected an input of at least one window, got size {size} with output size {out}; the output size is too small"
+    text = f"{name}(): expected room for a window, got size {size} with output size {out}; the output size is too small"
     _args.check(min(out) > 0 and 0 not in input.shape[-nd - 1 :], text, RuntimeError)
     return Windows(size, kernel, step, pad, dil, out)
 

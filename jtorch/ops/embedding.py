@@ -26,7 +26,12 @@ def _renormed(rows: Array, max_norm: float, norm_type: float) -> Array:
     return rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1).astype(rows.dtype)
 
 
+def _require_table(weight: Array) -> None:
+    _args.check(weight.ndim == 2, f"embedding(): expected a weight matrix, got {weight.ndim} dimensions", RuntimeError)
+
+
 def _check_embedding(input: Array, weight: Array, *rest: Any, **more: Any) -> None:
+    _require_table(weight)
     check_range("embedding", input, weight.shape[0], 0)
 
 
@@ -48,7 +53,7 @@ def embedding(
     """
     fits = input.dtype in (np.int64, np.int32)
     _args.check(fits, f"embedding(): expected an input of dtype int64 or int32, got {input.dtype}", RuntimeError)
-    _args.check(weight.ndim == 2, f"embedding(): expected a weight matrix, got {weight.ndim} dimensions", RuntimeError)
+    _require_table(weight)
     rows = weight.at[input].get(mode="fill", wrap_negative_indices=False)
     if max_norm is not None:
         rows = _replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops._reducing import along, axes_of, iota, pick, shaped
+from jtorch.ops._reducing import along, axes_of, iota, pick, same, shaped, shared
 from jtorch.ops.rounding import maximum, minimum
 
 
@@ -75,10 +76,7 @@ def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False) -> M
 def _first_extreme(x: Array, axis: int, largest: bool) -> Array:
     """The index of the first extreme, or the first NaN, with size 1 along the axis. Two plain passes beat XLA's argmax."""
     found = (jnp.max if largest else jnp.min)(x, axis, keepdims=True)
-    there = x == found
-    if _args.is_inexact(x.dtype):
-        there |= jnp.isnan(x)
-    return jnp.min(jnp.where(there, iota(x, axis), x.shape[axis]), axis, keepdims=True)
+    return jnp.min(jnp.where(same(x, found), iota(x, axis), x.shape[axis]), axis, keepdims=True)
 
 
 def _index(name: str, x: Array, dim: int | None, keepdim: bool, largest: bool) -> Array:
@@ -118,7 +116,8 @@ def extreme(input: Array, largest: bool) -> Array:
     Shape: (*) -> ()
     Raises: RuntimeError where there is none.
     """
-    return _extreme("max" if largest else "min", input, None, False, largest)
+    found = _extreme("max" if largest else "min", jax.lax.stop_gradient(input), None, False, largest)
+    return shared(found, input, same(input, found)) if _args.is_float(input.dtype) else found
 
 
 @op(method=False, function=False)

@@ -25,7 +25,10 @@ def _sides(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
 
 def _check_mode(input: Array, sides: list[tuple[int, int]], count: int, mode: str) -> None:
     ranks = {1: (2, 3), 2: (3, 4), 3: (4, 5)}.get(count, ())
-    text = f"pad(): expected 2, 4 or 6 amounts for the last dimensions of a batch with mode {mode!r}, got {2 * count} for {input.ndim} dimensions; only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
+    text = (
+        f"pad(): expected 2, 4 or 6 amounts for the last dimensions with mode {mode!r}, got {2 * count} for an "
+        f"input of {input.ndim} dimensions"
+    )
     _args.check(
         input.ndim in ranks, text, NotImplementedError if input.ndim > 5 or count > 3 or not ranks else RuntimeError
     )
@@ -62,7 +65,7 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: Scalar 
         return jax.lax.pad(input, fill, [(low, high, 0) for low, high in sides])
     _args.check(
         mode in _MODES,
-        f"pad(): expected mode constant, reflect, replicate or circular, got {mode!r}; Unrecognised padding mode {mode}",
+        f"pad(): expected mode constant, reflect, replicate or circular, got {mode!r}",
         NotImplementedError,
     )
     _args.check(value is None or isinstance(value, jax.Array), f'Padding mode "{mode}" doesn\'t take in value argument')

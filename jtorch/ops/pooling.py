@@ -157,10 +157,12 @@ def _declare_max(nd: int) -> tuple[Any, Any]:
         w = windows(f"max_pool{nd}d", input, nd, kernel_size, stride, padding, dilation, ceil_mode)
         return _max_pool(input, w, return_indices)
 
+    doc = f" (with `return_indices`, its flat place in the input too).\n\n    {_rank(nd, 'output sizes')}"
+    doc += "\n    Raises: RuntimeError where the windows do not fit the input."
     return (
-        _named(plain, f"max_pool{nd}d", f"The largest element of each window, with `return_indices` and its place.\n\n    {_rank(nd, 'output sizes')}\n    Raises: RuntimeError where the windows do not fit the input."),
-        _named(with_indices, f"max_pool{nd}d_with_indices", f"The largest element of each window and its flat place in the input.\n\n    {_rank(nd, 'output sizes')}, twice"),
-    )  # fmt: skip
+        _named(plain, f"max_pool{nd}d", f"The largest element of each window{doc}"),
+        _named(with_indices, f"max_pool{nd}d_with_indices", f"The largest element of each window and its place{doc}"),
+    )
 
 
 def _named(function: Callable, name: str, doc: str) -> Any:

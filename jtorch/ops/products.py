@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import need, precision_for, same_dtype
+from jtorch.ops._matrices import accumulator, need, precision_for, same_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops.contraction import einsum as einsum
 from jtorch.ops.contraction import einsum_of as einsum_of
@@ -21,15 +21,16 @@ from jtorch.ops.contraction import tensordot as tensordot
 from jtorch.ops.contraction import tensordot_of as tensordot_of
 
 
-def product(name: str, a: Array, b: Array) -> Array:
-    """`a @ b`, checked as torch does."""
+def product(name: str, a: Array, b: Array, wide: bool = False) -> Array:
+    """`a @ b`, checked as torch does; `wide` leaves 16-bit floats in the dtype they were added up in."""
     same_dtype(name, a, b)
     need(a.ndim > 0 and b.ndim > 0, name, "arrays with dimensions", a, b)
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
     need(a.shape[-1] == inner, name, "the last size of the first to be the last but one of the second", a, b)
     lead = zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)
     need(all(m == n or 1 in (m, n) for m, n in lead), name, "batch sizes that broadcast", a, b)
-    return jnp.matmul(a, b, precision=precision_for(a.dtype))
+    kept = accumulator(a.dtype) if wide else None
+    return jnp.matmul(a, b, precision=precision_for(a.dtype), preferred_element_type=kept)
 
 
 @op
@@ -127,6 +128,12 @@ def outer(input: Array, vec2: Array) -> Array:
 # input + product
 
 
+def _batches(name: str, batch1: Array, batch2: Array) -> Array:
+    fits = batch1.ndim == batch2.ndim == 3 and batch1.shape[0] == batch2.shape[0]
+    need(fits, name, "two batches of matrices", batch1, batch2)
+    return product(name, batch1, batch2, wide=True)
+
+
 def _scaled(array: Array, factor: Any) -> Array:
     """The array times a number, in the array's dtype."""
     if isinstance(factor, int) and factor == 1:
@@ -134,14 +141,16 @@ def _scaled(array: Array, factor: Any) -> Array:
     return array * jnp.asarray(factor).astype(array.dtype)
 
 
-def _plus(name: str, input: Array, made: Array, beta: Any, alpha: Any) -> Array:
-    """`beta * input + alpha * made`; with a beta of 0 the input is not read, NaN or not."""
-    same_dtype(name, input, made)
+def _plus(name: str, input: Array, factor: Array, made: Array, beta: Any, alpha: Any) -> Array:
+    """`beta * input + alpha * made`, `made` being a product of `factor`; with a beta of 0 the input is not read."""
+    same_dtype(name, input, factor)
     lead = zip(input.shape[::-1], made.shape[::-1], strict=False)
     fits = input.ndim <= made.ndim and all(m in (1, n) for m, n in lead)
     need(fits, name, "an input that broadcasts to the product", input, made)
-    kept = jnp.where(jnp.asarray(beta) == 0, 0, _scaled(input, beta)) if not _is_one(beta) else input
-    return kept + _scaled(made, alpha)
+    kept = input.astype(made.dtype)
+    if not _is_one(beta):
+        kept = jnp.where(jnp.asarray(beta) == 0, 0, _scaled(kept, beta))
+    return (kept + _scaled(made, alpha)).astype(input.dtype)
 
 
 def _is_one(value: Any) -> bool:
@@ -155,7 +164,8 @@ def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Scalar = 1, alpha: Sc
     Shape: broadcasts to (M, N), (M, K), (K, N) -> (M, N)
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    return _plus("addmm", input, mm.body(mat1, mat2), beta, alpha)
+    need(mat1.ndim == mat2.ndim == 2, "addmm", "two matrices", mat1, mat2)
+    return _plus("addmm", input, mat1, product("addmm", mat1, mat2, wide=True), beta, alpha)
 
 
 @op(inplace=True)
@@ -165,7 +175,8 @@ def addmv(input: Array, mat: Array, vec: Array, *, beta: Scalar = 1, alpha: Scal
     Shape: broadcasts to (M), (M, K), (K) -> (M)
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    return _plus("addmv", input, mv.body(mat, vec), beta, alpha)
+    need(mat.ndim == 2 and vec.ndim == 1, "addmv", "a matrix and a vector", mat, vec)
+    return _plus("addmv", input, mat, product("addmv", mat, vec, wide=True), beta, alpha)
 
 
 @op(inplace=True)
@@ -180,7 +191,8 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
     if input.dtype == np.bool_:
         scaled = [jnp.asarray(x).astype(bool) for x in (beta, alpha)]
         return (scaled[0] & input) | (scaled[1] & vec1[:, None] & vec2)
-    return _plus("addr", input, vec1[:, None] * vec2, beta, alpha)
+    wide = accumulator(input.dtype) or input.dtype
+    return _plus("addr", input, vec1, vec1.astype(wide)[:, None] * vec2.astype(wide), beta, alpha)
 
 
 @op(inplace=True)
@@ -190,7 +202,8 @@ def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alph
     Shape: broadcasts to (M, N), (B, M, K), (B, K, N) -> (M, N)
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    return _plus("addbmm", input, jnp.sum(bmm.body(batch1, batch2), axis=0, dtype=batch1.dtype), beta, alpha)
+    made = _batches("addbmm", batch1, batch2)
+    return _plus("addbmm", input, batch1, jnp.sum(made, axis=0, dtype=made.dtype), beta, alpha)
 
 
 @op(inplace=True)
@@ -200,7 +213,7 @@ def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alp
     Shape: broadcasts to (B, M, N), (B, M, K), (B, K, N) -> (B, M, N)
     Raises: RuntimeError where the sizes or dtypes do not match.
     """
-    return _plus("baddbmm", input, bmm.body(batch1, batch2), beta, alpha)
+    return _plus("baddbmm", input, batch1, _batches("baddbmm", batch1, batch2), beta, alpha)
 
 
 # layers
@@ -217,8 +230,10 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     fits = input.ndim and weight.ndim in (1, 2) and input.shape[-1] == weight.shape[-1]
     need(bool(fits), "linear", "an input whose last size is that of the weight", input, weight)
     contract = (((input.ndim - 1,), (weight.ndim - 1,)), ((), ()))
-    out = jax.lax.dot_general(input, weight, contract, precision=precision_for(input.dtype))
-    return out if bias is None else _plus("linear", bias, out, 1, 1)
+    kept = None if bias is None else accumulator(input.dtype)
+    precision = precision_for(input.dtype)
+    out = jax.lax.dot_general(input, weight, contract, precision=precision, preferred_element_type=kept)
+    return out if bias is None else _plus("linear", bias, weight, out, 1, 1)
 
 
 @op(method=False)
@@ -242,6 +257,8 @@ def kron(input: Array, other: Array) -> Array:
 
     Shape: (A*), (B*) -> (A * B, dimension by dimension from the last)
     """
+    if input.dtype == np.bool_:
+        return jnp.kron(input.astype(np.uint8), other.astype(np.uint8)) != 0
     return jnp.kron(input, other)
 
 

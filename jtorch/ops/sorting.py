@@ -71,7 +71,7 @@ def _greatest(x: Array, k: int, axis: int, largest: bool) -> Array:
     if key.dtype == jnp.bool_:
         key = key.astype(jnp.int8)
     if _args.is_float(key.dtype):
-        key = jnp.where(jnp.isnan(key), jnp.nan, key)  # of positive sign, as top_k tells the signs of NaN apart
+        key = jnp.where(jnp.isnan(key), jnp.nan, jnp.where(key == 0, 0, key))  # top_k heeds the signs of NaN and 0
     if not largest:
         key = -key if _args.is_float(key.dtype) else ~key
     return jnp.moveaxis(jax.lax.top_k(key, k)[1], -1, axis)

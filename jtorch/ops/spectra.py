@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import matrices, mirrored, precision_for, transposed
+from jtorch.ops._matrices import accumulator, matrices, mirrored, precision_for, transposed
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops.least_squares import linalg_lstsq as linalg_lstsq
 from jtorch.ops.least_squares import linalg_matrix_rank as linalg_matrix_rank
@@ -292,11 +292,12 @@ def matrix_exp(input: Array) -> Array:
     Shape: (*, N, N) -> (*, N, N)
     Raises: RuntimeError for other than square float matrices.
     """
-    matrices("matrix_exp", input)
+    wide = input.astype(accumulator(input.dtype) or input.dtype)
+    matrices("matrix_exp", wide)
     if not input.size:
         return input
-    flat = input.reshape(-1, *input.shape[-2:])
-    return jax.vmap(jax.scipy.linalg.expm)(flat).reshape(input.shape)
+    flat = wide.reshape(-1, *input.shape[-2:])
+    return jax.vmap(jax.scipy.linalg.expm)(flat).reshape(input.shape).astype(input.dtype)
 
 
 @derived(method=False, function=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops._reducing import along, iota, pick, shaped
+from jtorch.ops._reducing import along, iota, pick, same, shaped, shared
 from jtorch.ops.extrema import Extremes
 from jtorch.ops.sorting import ordered
 from jtorch.ops.subscript import concrete
@@ -43,10 +43,7 @@ def median_of_all(input: Array, ignore_nan: bool) -> Array:
         return jnp.full((), jnp.nan if _args.is_float(input.dtype) else jnp.iinfo(input.dtype).min, input.dtype)
     x = input.reshape(-1)
     value = jax.lax.stop_gradient(pick(x, _middle(x, 0, ignore_nan), 0))[0]
-    if not _args.is_float(x.dtype):
-        return value
-    shared = jnp.max(jnp.where(x == value, x, -jnp.inf))
-    return jnp.where(jnp.isnan(value), value, shared)
+    return shared(value, x, same(x, value)) if _args.is_float(x.dtype) else value
 
 
 @op(method=False, function=False)

@@ -188,6 +188,33 @@ def test_gradients_are_those_of_the_tape(jitted):
     np.testing.assert_allclose(module.layers[0].mean, same.layers[0].mean, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda w, x: w * x.detach() + x * w.detach(),
+        lambda w, x: w * x + (w * w).data,
+        lambda w, x: x + (w.round() - x).detach(),  # straight through
+        lambda w, x: w * x * jtorch.no_grad()(lambda: w * x)(),
+        lambda w, x: w * x * jtorch.no_grad()(lambda: w[0] * 2)(),
+    ],
+)
+def test_what_is_detached_has_no_gradient_in_jax_either(forward):
+    class Detaches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(jtorch.tensor([2.0, 3.0]))
+
+        def forward(self, x):
+            return forward(self.w, x).sum()
+
+    module, x = Detaches(), jtorch.tensor([5.0, 7.0], requires_grad=True)
+    module(x).backward()
+    grads = nnx.grad(lambda m, x: m(x), argnums=(0, 1))(module, x.detach().jax())
+    expected = jtorch.zeros(2) if module.w.grad is None else module.w.grad
+    assert (grads[0].w.get_value() if hasattr(grads[0], "w") else grads[0]["w"].get_value()).tolist() == expected.tolist()
+    assert grads[1].tolist() == x.grad.tolist()
+
+
 def test_optimizer_trains_and_keeps_tied_weights():
     module = Net()
     optimizer = nnx.Optimizer(module, optax.adamw(1e-2), wrt=nnx.Param)
