@@ -4,7 +4,6 @@
 step one program. This file is the index of public names; each is defined where its line says.
 """
 
-# ruff: noqa: F401
 from math import e as e
 from math import inf as inf
 from math import nan as nan

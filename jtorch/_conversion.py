@@ -6,7 +6,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jax.core import Tracer
 

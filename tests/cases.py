@@ -329,7 +329,8 @@ def tolerance(entry: Any, dtype: torch.dtype) -> dict:
                 limits = {"atol": each.d[dtype], "rtol": 0.0}
             else:
                 continue
-            found = {k: max(v, found.get(k, 0.0)) for k, v in limits.items()}
+            found = found or dict(zip(("rtol", "atol"), torch.testing._comparison.default_tolerances(dtype), strict=True))
+            found = {k: max(v, limits[k]) for k, v in found.items()}
     return found
 
 

@@ -46,11 +46,11 @@ class Casting:
             RuntimeError: the device is not there.
         """
         device, dtype, _ = parse_to(*args, **kwargs)
-        _args.check(
-            dtype is None or _args.is_inexact(dtype),
-            f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype and _types.of_array(dtype)}",
-            TypeError,
-        )
+        if dtype is not None and not _args.is_inexact(dtype):
+            wanted = _types.of_array(dtype)
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"
+            )
         return self._apply(lambda t: t.to(device, dtype if _args.is_inexact(t._value().dtype) else None))
 
     def _cast(self, dtype: Any) -> Self:

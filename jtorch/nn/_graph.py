@@ -1,8 +1,8 @@
 """How Flax NNX sees a module: the graph-node protocol that `nnx.split`, `merge`, `jit` and `grad` work by.
 
-Parameters, buffers and children are shown as children by name, arrays and tensors among the plain attributes as leaves,
-and other attributes as static. What that flat view does not say (order, kinds, hooks) goes into one static record. These
-are Flax's semi-private names; they are used nowhere else but in `module` and `parameter`.
+Parameters, buffers and children are shown as children by name, arrays and tensors among the plain attributes as
+leaves, and other attributes as static. What that flat view does not say (order, kinds, hooks) goes into one static
+record. These are Flax's semi-private names; they are used nowhere else but in `module` and `parameter`.
 """
 
 from collections import OrderedDict
@@ -29,7 +29,7 @@ _INTERNAL = frozenset(
 _FRAME = "_frame"
 
 epoch = [0]
-"""Grows whenever any module's mode, parameters, buffers or children change: what was compiled before may not fit now."""
+"""Grows whenever the mode, parameters, buffers or children of any module change: compiled code may not fit any more."""
 
 
 class _Static:

@@ -26,7 +26,9 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     __slots__ = ()
 
     def __repr__(self):
-        return "<All keys matched successfully>" if not (self.missing_keys or self.unexpected_keys) else super().__repr__()
+        return (
+            "<All keys matched successfully>" if not (self.missing_keys or self.unexpected_keys) else super().__repr__()
+        )
 
     __str__ = __repr__
 
@@ -97,8 +99,8 @@ class _Load:
         for hook in tuple(module._load_state_dict_post_hooks.values()):
             if hook(module, keys) is not None:
                 raise AssertionError(
-                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values, if "
-                    "incompatible_keys need to be modified, it should be done inplace."
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values, "
+                    "if incompatible_keys need to be modified, it should be done inplace."
                 )
 
     def problems(self, strict: bool) -> list[str]:
@@ -178,7 +180,9 @@ class StateDict:
 
     # in
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
         """Copy values into the parameters and buffers of those names.
 
         Values may be tensors, JAX or NumPy arrays, or tensors of PyTorch.
@@ -223,7 +227,9 @@ class StateDict:
         for name, tensor in own.items():
             key = prefix + name
             if key in state_dict:
-                problem = self._load_one(name, key, tensor, state_dict[key], "assign_to_params_buffers" in local_metadata)
+                problem = self._load_one(
+                    name, key, tensor, state_dict[key], "assign_to_params_buffers" in local_metadata
+                )
                 if problem:
                     error_msgs.append(problem)
             elif strict:
@@ -254,8 +260,8 @@ class StateDict:
         array = _as_array(value)
         if array is None:
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
-                f"received {type(value)}"
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
+                f"but received {type(value)}"
             )
         if not tensor.shape and array.shape == (1,):  # a number, as torch 0.3 saved it
             array = array[0]

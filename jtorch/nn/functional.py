@@ -1,6 +1,5 @@
 """The index of `F`: torch.nn.functional's names. Each is the op that `jtorch.ops` has, and is defined there."""
 
-# ruff: noqa: F401
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import elu as elu

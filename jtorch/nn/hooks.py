@@ -25,7 +25,9 @@ class RemovableHandle:
     def __init__(self, hooks: dict, *, extra_dict: Any = None):
         self.id = next(_numbers)
         self.hooks = hooks
-        self.extra: Sequence = () if extra_dict is None else extra_dict if isinstance(extra_dict, list) else (extra_dict,)
+        self.extra: Sequence = (
+            () if extra_dict is None else extra_dict if isinstance(extra_dict, list) else (extra_dict,)
+        )
 
     def remove(self) -> None:
         """Take the hook away."""
@@ -78,7 +80,9 @@ def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     return register(shared._forward_pre_hooks, hook)
 
 
-def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False, always_call: bool = False) -> RemovableHandle:
+def register_module_forward_hook(
+    hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
     """Call `hook(module, args, output)` after the forward of every module."""
     return register_forward(shared, hook, False, with_kwargs, always_call)
 
@@ -89,7 +93,7 @@ def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
-    """Call `hook(module, grad_input, grad_output)` when the gradients for the inputs of any module have been computed."""
+    """Call `hook(module, grad_input, grad_output)` when the gradients for the inputs of any module are there."""
     return register(shared._backward_hooks, hook)
 
 
@@ -108,7 +112,9 @@ def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     return register(shared._modules, hook)
 
 
-def register_forward(owner: Any, hook: Callable, prepend: bool, with_kwargs: bool, always_call: bool) -> RemovableHandle:
+def register_forward(
+    owner: Any, hook: Callable, prepend: bool, with_kwargs: bool, always_call: bool
+) -> RemovableHandle:
     """Add a forward hook to a module, or to those that are shared."""
     marks = {}
     if with_kwargs:
@@ -159,7 +165,9 @@ def _before(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
             output = hook(module, args, kwargs)
             if output is not None:
                 if not (isinstance(output, tuple) and len(output) == 2):
-                    raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {output}.")
+                    raise RuntimeError(
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {output}."
+                    )
                 args, kwargs = output
     return args, kwargs
 
@@ -266,8 +274,8 @@ class _GradientHooks:
             output = hook(self.module, (None,) * len(self.inputs), self.grad_outputs)
             if output is not None and any(x is not None for x in output):
                 raise RuntimeError(
-                    "Backward hook for Modules where no input requires gradient should always return None or None for all "
-                    "gradients."
+                    "Backward hook for Modules where no input requires gradient should always return None or None for "
+                    "all gradients."
                 )
 
     def _with_inputs(self, gradients: Sequence) -> Sequence:

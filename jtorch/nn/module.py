@@ -117,9 +117,13 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
     def __init__(self, *args: Any, **kwargs: Any):
         if not self.call_super_init:
             if kwargs:
-                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
+                raise TypeError(
+                    f"{type(self).__name__}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'"
+                )
             if args:
-                raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given")
+                raise TypeError(
+                    f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
+                )
         start(self)
         vars(self)["training"] = True
         if self.call_super_init:
@@ -208,8 +212,8 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
             self._check_valid_context(lambda: f"Cannot mutate '{type(self).__name__}' from different trace level")
         if contents(value):
             raise RuntimeError(
-                f"compile(): expected no attribute of a {type(self).__name__} from outside to be set to a tensor, got one; write "
-                "it in place (`self.x.copy_(value)`), or return it"
+                f"compile(): expected no attribute of a {type(self).__name__} from outside to be set to a tensor, got "
+                "one; write it in place (`self.x.copy_(value)`), or return it"
             )
 
     def _forget(self, name: str, but: str | None = None) -> None:
@@ -257,9 +261,8 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         """
         self._check_name(name, "_parameters", "parameter")
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(
-                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
-            )
+            kind = _type_name(param)
+            raise TypeError(f"cannot assign '{kind}' object to parameter '{name}' (torch.nn.Parameter or None required)")
         self._check_writable(None)
         self._put("_parameters", name, param)
 
@@ -277,7 +280,9 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         if isinstance(tensor, jax.Array):
             tensor = from_array(tensor)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
+            raise TypeError(
+                f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+            )
         self._check_writable(None)
         self._put("_buffers", name, tensor, persistent)
 
@@ -325,7 +330,7 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         return hooks.register_forward(self, hook, prepend, with_kwargs, always_call)
 
     def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:
-        """Call `hook(module, grad_output)` before the gradients of this module are computed; what it returns replaces them."""
+        """Call `hook(module, grad_output)` before the gradients are computed; what it returns replaces its argument."""
         return hooks.register(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:

@@ -52,7 +52,7 @@ def _put(tensor: Tensor, where: Any) -> Tensor:
 
 
 class DataParallel(Module):
-    """The module's output, computed on several devices: its batch is divided among them, its parameters are on each.
+    """The module's output, computed on several devices: the batch is divided among them, the parameters are on each.
 
     With one device it just calls the module. Parameters keep torch's names, with `module.` in front. A batch that cannot
     be divided evenly is computed as a whole on each device.

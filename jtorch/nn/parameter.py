@@ -21,7 +21,7 @@ _TraceState = type(_example._trace_state)
 
 
 class _Owned(Tensor):
-    """A tensor whose array is the value of an NNX Variable. Tensor's ways of hashing, comparing and setting come first."""
+    """A tensor whose array is the value of an NNX Variable; Tensor's ways of hashing and comparing come first."""
 
     _wants_grad = False
     __slots__ = ()
@@ -90,7 +90,9 @@ def _array(data: Any, name: str) -> Any:
     if data is None:
         return jnp.zeros(0, _args.default_float())
     _args.check(
-        isinstance(data, jax.Array | np.ndarray), f"{name}(): expected a Tensor or an array, got {type(data).__name__}", TypeError
+        isinstance(data, jax.Array | np.ndarray),
+        f"{name}(): expected a Tensor or an array, got {type(data).__name__}",
+        TypeError,
     )
     return jnp.asarray(data)
 
@@ -169,4 +171,3 @@ def as_buffer(tensor: Any) -> Any:
     made = Buffer(tensor)
     made._is_buffer = False
     return made
-

@@ -3,7 +3,6 @@
 Sampling ops need `key=` here, or a `with jtorch.random.keyed(key):` around them.
 """
 
-# ruff: noqa: F401
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import elu as elu

@@ -153,7 +153,7 @@ def _all_equal(values: Any, wanted: int) -> bool:
 
 @derived(method=False, function=False)
 def linalg_lstsq(input: Any, b: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
-    """The X that makes `|input @ X - b|` least, with what is left and the rank; with gelsd, gelss the singular values too.
+    """The X that makes `|input @ X - b|` least, with what is left, the rank, and with gelsd, gelss the singular values.
 
     The residuals are there for M > N and a driver other than gelsy (the default), if every matrix has full rank; where
     the rank is traced it is taken for full.

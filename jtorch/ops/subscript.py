@@ -24,9 +24,9 @@ class Spec:
     """The static part of an index.
 
     `basic` has an entry for each dimension of the input (those at the end may be missing) and each new one: `("all",)`,
-    `("new",)`, `("at", place)`, `("cut", start, length, step)`. A place or start of None is traced: the next array holds
-    it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or `"mask"`; the last two
-    each take the next array, a mask standing for as many dimensions as it has.
+    `("new",)`, `("at", place)`, `("cut", start, length, step)`. A place or start of None is traced, and the next array
+    holds it. `advanced` has an entry for each dimension that the basic step leaves: `"all"`, `"index"` or `"mask"`. The
+    last two take the next array each, and a mask stands for as many dimensions as it has.
     """
 
     basic: tuple = ()

@@ -59,6 +59,8 @@ def _hooked(step: Callable) -> Callable:
                 message = f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
                 _args.check(is_pair, message, RuntimeError)
                 (self, *args), kwargs = changed
+        if "_opt_called" in self.__dict__:  # a schedule wants to know
+            self._opt_called = True
         self._stepping = True
         try:
             result = self._guarded(step, args, kwargs)

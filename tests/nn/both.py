@@ -11,7 +11,13 @@ import jtorch
 def plain(value):
     """A result without the types that differ between the libraries."""
     if isinstance(value, torch.Tensor | jtorch.Tensor):
-        return ("tensor", str(value.dtype), tuple(value.shape), np.asarray(value.detach()).tolist(), value.requires_grad)
+        return (
+            "tensor",
+            str(value.dtype),
+            tuple(value.shape),
+            np.asarray(value.detach()).tolist(),
+            value.requires_grad,
+        )
     if isinstance(value, torch.nn.Module | jtorch.nn.Module):
         return repr(value)
     if isinstance(value, dict):

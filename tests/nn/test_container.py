@@ -1,6 +1,7 @@
 """Containers: each method of torch's, in torch and in jtorch alike."""
 
 import copy
+import operator
 import pickle
 from collections import OrderedDict
 
@@ -150,7 +151,7 @@ LIST = {
     "extend itself": lambda lib, m: m.extend(list(m)),
     "extend number": lambda lib, m: m.extend(3),
     "extend module": lambda lib, m: m.extend(new(lib)),
-    "add": lambda lib, m: m + [new(lib)],
+    "add": lambda lib, m: m.__add__([new(lib)]),
     "add number": lambda lib, m: m + 3,
     "iadd": lambda lib, m: plus(m, [new(lib)]),
     "insert": lambda lib, m: m.insert(1, new(lib)),
@@ -235,7 +236,7 @@ PARAMETER_LIST = {
     "extend number": lambda lib, m: m.extend(3),
     "extend parameter": lambda lib, m: m.extend(parameter(lib, 3)),
     "iadd": lambda lib, m: plus(m, [4]),
-    "add": lambda lib, m: m + [1],
+    "add": lambda lib, m: operator.add(m, [1]),
     "set": lambda lib, m: m.__setitem__(0, parameter(lib, 5)),
     "set tensor": lambda lib, m: m.__setitem__(-1, lib.ones(3)),
     "set 99": lambda lib, m: m.__setitem__(99, 3),
@@ -315,10 +316,14 @@ def test_parameter_dict_refuses_a_key_and_is_as_before(key, error):
     assert list(module) == ["a", "b", "n"]
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"]
+)
 @pytest.mark.parametrize("make", [sequential, named, module_list, module_dict, parameter_list, parameter_dict])
 def test_copies(make, duplicate):
     module = make(jtorch)
     other = duplicate(module)
-    assert repr(other) == repr(module) and plain(list(other.state_dict().items())) == plain(list(module.state_dict().items()))
+    assert repr(other) == repr(module) and plain(list(other.state_dict().items())) == plain(
+        list(module.state_dict().items())
+    )
     assert all(a is not b for a, b in zip(other.parameters(), module.parameters(), strict=True))

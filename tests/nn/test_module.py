@@ -182,7 +182,11 @@ WALKS = {
     "double": lambda m: [str(t.dtype) for t in m.double().state_dict().values()],
     "half": lambda m: [str(t.dtype) for t in m.half().state_dict().values()],
     "bfloat16": lambda m: [str(t.dtype) for t in m.bfloat16().float().state_dict().values()],
-    "same parameters": lambda m: (before := list(m.parameters()), m.double(), [a is b for a, b in zip(before, m.parameters())])[-1],
+    "same parameters": lambda m: (
+        before := list(m.parameters()),
+        m.double(),
+        [a is b for a, b in zip(before, m.parameters())],
+    )[-1],
     "cpu": lambda m: m.cpu().scale.factor,
     "share_memory": lambda m: m.share_memory() is m,
 }
@@ -193,7 +197,18 @@ def test_walking(walk):
     check(lambda lib: WALKS[walk](net(lib)))
 
 
-TARGETS = ["", "scale", "layers.0", "layers.5", "layers.0.weight", "scale.count", "plain", "absent.x", "layers..0", "scale.plain"]
+TARGETS = [
+    "",
+    "scale",
+    "layers.0",
+    "layers.5",
+    "layers.0.weight",
+    "scale.count",
+    "plain",
+    "absent.x",
+    "layers..0",
+    "scale.plain",
+]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -341,7 +356,12 @@ def test_extra_state():
         source, module = Extra(), Extra()
         source.version = 5
         module.load_state_dict(source.state_dict())
-        return dict(source.state_dict()), dict(source.state_dict()._metadata), module.version, Extra().load_state_dict({})
+        return (
+            dict(source.state_dict()),
+            dict(source.state_dict()._metadata),
+            module.version,
+            Extra().load_state_dict({}),
+        )
 
     check(case)
 
@@ -373,8 +393,12 @@ def test_state_dict_hooks():
         handles = [
             module.register_state_dict_pre_hook(lambda m, prefix, keep: log.append(("pre", prefix, keep))),
             module.register_state_dict_post_hook(lambda m, state, prefix, local: state.update({prefix + "more": 1})),
-            module.register_load_state_dict_pre_hook(lambda m, state, *rest: log.append(("load", list(state), type(m).__name__))),
-            module.register_load_state_dict_post_hook(lambda m, keys: log.append((list(keys.missing_keys), keys.unexpected_keys))),
+            module.register_load_state_dict_pre_hook(
+                lambda m, state, *rest: log.append(("load", list(state), type(m).__name__))
+            ),
+            module.register_load_state_dict_post_hook(
+                lambda m, keys: log.append((list(keys.missing_keys), keys.unexpected_keys))
+            ),
         ]
         state = module.state_dict(prefix="p.")
         module.load_state_dict(module.state_dict(), strict=False)
@@ -425,7 +449,13 @@ def test_forward_hooks():
         first = module(lib.ones(2))
         for handle in handles:
             handle.remove()
-        return first, plain(log), module(lib.ones(2)), len(module._forward_hooks), len(module._forward_hooks_with_kwargs)
+        return (
+            first,
+            plain(log),
+            module(lib.ones(2)),
+            len(module._forward_hooks),
+            len(module._forward_hooks_with_kwargs),
+        )
 
     check(case)
 
@@ -556,7 +586,9 @@ def test_global_hooks():
 # copies and identity
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"]
+)
 def test_copies(duplicate):
     module = jtorch.nn.Sequential(filled(jtorch.nn.Linear(2, 2)), jtorch.nn.Linear(2, 2), jtorch.nn.Dropout(0.5))
     module[1].weight = module[0].weight
@@ -663,6 +695,6 @@ def test_init_of_a_second_base():
 
 def test_annotations_that_cannot_be_resolved():
     class Odd(jtorch.nn.Module):
-        field: "np.nothing.Nonsense | 3"  # noqa: F821
+        field: "np.nothing.Nonsense | 3"
 
     assert Odd().training

@@ -211,7 +211,9 @@ def test_what_is_detached_has_no_gradient_in_jax_either(forward):
     module(x).backward()
     grads = nnx.grad(lambda m, x: m(x), argnums=(0, 1))(module, x.detach().jax())
     expected = jtorch.zeros(2) if module.w.grad is None else module.w.grad
-    assert (grads[0].w.get_value() if hasattr(grads[0], "w") else grads[0]["w"].get_value()).tolist() == expected.tolist()
+    assert (
+        grads[0].w.get_value() if hasattr(grads[0], "w") else grads[0]["w"].get_value()
+    ).tolist() == expected.tolist()
     assert grads[1].tolist() == x.grad.tolist()
 
 
@@ -311,7 +313,12 @@ class Structured(nn.Module):
 
     def forward(self, first, pair=(), *, named=None):
         out = self.inner(first).relu_()  # torch's methods, in-place ones too, work on arrays
-        return {"out": out, "rest": [x.unsqueeze(0) for x in pair], "named": None if named is None else named["x"] * 2, "n": 3}
+        return {
+            "out": out,
+            "rest": [x.unsqueeze(0) for x in pair],
+            "named": None if named is None else named["x"] * 2,
+            "n": 3,
+        }
 
 
 def test_arrays_give_arrays():

@@ -1,0 +1,19 @@
+"""The index of learning rate schedules."""
+
+from jtorch.optim.lr_scheduler.combined import ChainedScheduler as ChainedScheduler
+from jtorch.optim.lr_scheduler.combined import SequentialLR as SequentialLR
+from jtorch.optim.lr_scheduler.cycles import CosineAnnealingWarmRestarts as CosineAnnealingWarmRestarts
+from jtorch.optim.lr_scheduler.cycles import CyclicLR as CyclicLR
+from jtorch.optim.lr_scheduler.cycles import OneCycleLR as OneCycleLR
+from jtorch.optim.lr_scheduler.decays import ConstantLR as ConstantLR
+from jtorch.optim.lr_scheduler.decays import CosineAnnealingLR as CosineAnnealingLR
+from jtorch.optim.lr_scheduler.decays import ExponentialLR as ExponentialLR
+from jtorch.optim.lr_scheduler.decays import LambdaLR as LambdaLR
+from jtorch.optim.lr_scheduler.decays import LinearLR as LinearLR
+from jtorch.optim.lr_scheduler.decays import MultiplicativeLR as MultiplicativeLR
+from jtorch.optim.lr_scheduler.decays import MultiStepLR as MultiStepLR
+from jtorch.optim.lr_scheduler.decays import PolynomialLR as PolynomialLR
+from jtorch.optim.lr_scheduler.decays import StepLR as StepLR
+from jtorch.optim.lr_scheduler.plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from jtorch.optim.lr_scheduler.scheduler import LRScheduler as LRScheduler
+from jtorch.optim.lr_scheduler.scheduler import _LRScheduler as _LRScheduler
