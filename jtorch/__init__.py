@@ -14,7 +14,6 @@ from jtorch import cuda as cuda
 from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random
-from jtorch._capture import is_compiling as is_compiling
 from jtorch._compile import compile as compile
 from jtorch._creation import BoolTensor as BoolTensor
 from jtorch._creation import ByteTensor as ByteTensor

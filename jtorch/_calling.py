@@ -46,7 +46,7 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
         arrays.append(value)
         edges.append(edge)
     if op.validate is not None:
-        _check(op, arrays if not op.spread else _op.gather(arrays, op.layout(traced)), static)
+        _check(op, arrays if not op.spread else _op.unspread(arrays, op.layout(traced)), static)
     return program, arrays, edges
 
 

@@ -197,8 +197,3 @@ class Capture:
             tensor._restore(before)
         for tensor, grad in self.grads.values():
             tensor._grad = grad
-
-
-def is_compiling() -> bool:
-    """Whether `jtorch.compile` is running the function to make a program of it."""
-    return state.session is not None

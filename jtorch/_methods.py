@@ -145,7 +145,7 @@ _PREDICATES = {
 }
 _CONSTANTS = {"is_sparse": False, "is_quantized": False, "is_meta": False, "is_nested": False, "is_mps": False,
               "is_xpu": False, "is_mkldnn": False, "is_sparse_csr": False,
-              "names": None, "name": None, "volatile": False}  # fmt: skip
+              "name": None, "volatile": False}  # fmt: skip
 
 
 def _matrix_transpose(self):

@@ -1,9 +1,32 @@
 """What jtorch has and torch lacks, and what the structure tests let pass: each with its reason."""
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {
+    "jtorch.Tensor.jax": "hands out the jax.Array",
+    "jtorch.optim.from_optax": "the bridge to Optax, which torch has no use for",
+}
 """Public names that torch has not."""
 
-WRAPPED: dict[str, str] = {}
+_TENSOR_FORM = "the Tensor form adds generator=, device= and requires_grad="
+WRAPPED: dict[str, str] = dict.fromkeys(
+    [
+        "bernoulli",
+        "empty_like",
+        "full_like",
+        "multinomial",
+        "normal",
+        "ones_like",
+        "poisson",
+        "rand",
+        "rand_like",
+        "randint",
+        "randint_like",
+        "randn",
+        "randn_like",
+        "randperm",
+        "zeros_like",
+    ],
+    _TENSOR_FORM,
+)
 """Ops whose `jtorch.name` is not the op itself but a function around it."""
 
 LONG_FUNCTIONS: dict[str, str] = {}

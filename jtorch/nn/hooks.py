@@ -132,6 +132,61 @@ def replaced(hooks: dict, module: Any, name: str, value: Any) -> Any:
     return value
 
 
+# of one module
+
+
+class Hooking:
+    """The part of Module that registers hooks around its call."""
+
+    _forward_hooks: OrderedDict
+    _forward_hooks_with_kwargs: OrderedDict
+    _forward_hooks_always_called: OrderedDict
+    _forward_pre_hooks: OrderedDict
+    _forward_pre_hooks_with_kwargs: OrderedDict
+    _backward_hooks: OrderedDict
+    _backward_pre_hooks: OrderedDict
+
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before `forward`; what it returns takes the place of the arguments.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs)`, which returns None or both.
+        """
+        marks = {"with_kwargs": self._forward_pre_hooks_with_kwargs} if with_kwargs else {}
+        return register(self._forward_pre_hooks, hook, prepend, **marks)
+
+    def register_forward_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after `forward`; what it returns takes the place of the output.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call `hook(module, args, kwargs, output)`.
+            always_call: also when `forward` raises, with None for the output.
+        """
+        return register_forward(self, hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before the gradients are computed; what it returns replaces its argument."""
+        return register(self._backward_pre_hooks, hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients for the inputs have been computed; what it
+        returns replaces them."""
+        return register(self._backward_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """As `register_full_backward_hook`.
+
+        Differs: torch's old hook sees the gradients of the last operation only, which is never what is wanted.
+        """
+        return self.register_full_backward_hook(hook)
+
+
 # the call
 
 
@@ -173,10 +228,8 @@ def _before(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
 
 
 def _run_forward_hook(owner, key, hook, module, args, kwargs, result) -> Any:
-    if key in owner._forward_hooks_with_kwargs:
-        output = hook(module, args, kwargs, result)
-    else:
-        output = hook(module, args, result)
+    more = (kwargs,) if key in owner._forward_hooks_with_kwargs else ()
+    output = hook(module, args, *more, result)
     return result if output is None else output
 
 

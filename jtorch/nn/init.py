@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch._tensor import Tensor
-from jtorch.autograd.grad_mode import no_grad
+from jtorch.autograd import grad_mode
 from jtorch.ops._args import check
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
@@ -45,7 +45,7 @@ def _silently(fill: Callable) -> Callable:
 
     @functools.wraps(fill)
     def wrapped(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        with no_grad():
+        with grad_mode.no_grad():
             return fill(tensor, *args, **kwargs)
 
     return wrapped

@@ -78,7 +78,7 @@ class _Inside(threading.local):
 _inside = _Inside()
 
 
-class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
+class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pytree=False):
     """The base of all layers and models.
 
     Subclass it, call `super().__init__()` first, assign parameters, buffers and other modules as attributes, and define
@@ -262,7 +262,9 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
         self._check_name(name, "_parameters", "parameter")
         if param is not None and not isinstance(param, Parameter):
             kind = _type_name(param)
-            raise TypeError(f"cannot assign '{kind}' object to parameter '{name}' (torch.nn.Parameter or None required)")
+            raise TypeError(
+                f"cannot assign '{kind}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+            )
         self._check_writable(None)
         self._put("_parameters", name, param)
 
@@ -302,48 +304,6 @@ class Module(Tree, StateDict, Casting, GraphNode, nnx.Module, pytree=False):
     def add_module(self, name: str, module: "Module | None") -> None:
         """Add a child, as `register_module` does."""
         self.register_module(name, module)
-
-    # hooks
-
-    def register_forward_pre_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> hooks.RemovableHandle:
-        """Call `hook(module, args)` before `forward`; what it returns takes the place of the arguments.
-
-        Args:
-            prepend: before the hooks that are there.
-            with_kwargs: call `hook(module, args, kwargs)`, which returns None or both.
-        """
-        marks = {"with_kwargs": self._forward_pre_hooks_with_kwargs} if with_kwargs else {}
-        return hooks.register(self._forward_pre_hooks, hook, prepend, **marks)
-
-    def register_forward_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
-    ) -> hooks.RemovableHandle:
-        """Call `hook(module, args, output)` after `forward`; what it returns takes the place of the output.
-
-        Args:
-            prepend: before the hooks that are there.
-            with_kwargs: call `hook(module, args, kwargs, output)`.
-            always_call: also when `forward` raises, with None for the output.
-        """
-        return hooks.register_forward(self, hook, prepend, with_kwargs, always_call)
-
-    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:
-        """Call `hook(module, grad_output)` before the gradients are computed; what it returns replaces its argument."""
-        return hooks.register(self._backward_pre_hooks, hook, prepend)
-
-    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> hooks.RemovableHandle:
-        """Call `hook(module, grad_input, grad_output)` when the gradients for the inputs have been computed; what it
-        returns replaces them."""
-        return hooks.register(self._backward_hooks, hook, prepend)
-
-    def register_backward_hook(self, hook: Callable) -> hooks.RemovableHandle:
-        """As `register_full_backward_hook`.
-
-        Differs: torch's old hook sees the gradients of the last operation only, which is never what is wanted.
-        """
-        return self.register_full_backward_hook(hook)
 
     # what it looks like
 

@@ -242,7 +242,7 @@ class Op(_Flags):
         if program is None:
             apply, body = self._apply, self._promoted()
             program = self._programs[key] = Program(
-                lambda *flat: apply(body, gather(flat, layout), static), self.name, self.eager
+                lambda *flat: apply(body, unspread(flat, layout), static), self.name, self.eager
             )
         return program, flat
 
@@ -405,7 +405,7 @@ def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
     return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
 
 
-def gather(flat: Sequence, layout: Sequence[int | None]) -> list:
+def unspread(flat: Sequence, layout: Sequence[int | None]) -> list:
     """Undo the spreading of sequences: `layout` holds a length for each sequence and None for each single value."""
     values, at = [], 0
     for length in layout:

@@ -10,7 +10,8 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops.shape import expand, narrow, reshape
+from jtorch.ops.parts import narrow
+from jtorch.ops.shape import expand, reshape
 
 
 def _joinable(tensors: tuple, name: str) -> tuple:

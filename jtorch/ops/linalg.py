@@ -16,18 +16,6 @@ from jtorch.ops import _args
 from jtorch.ops._matrices import LinAlgError as LinAlgError
 from jtorch.ops._matrices import batched, matrices, raise_for_info, transposed, zero_pivot
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops.factors import cholesky as cholesky
-from jtorch.ops.factors import cholesky_inverse as cholesky_inverse
-from jtorch.ops.factors import cholesky_solve as cholesky_solve
-from jtorch.ops.factors import linalg_cholesky as linalg_cholesky
-from jtorch.ops.factors import linalg_cholesky_ex as linalg_cholesky_ex
-from jtorch.ops.factors import linalg_lu as linalg_lu
-from jtorch.ops.factors import linalg_lu_factor as linalg_lu_factor
-from jtorch.ops.factors import linalg_lu_factor_ex as linalg_lu_factor_ex
-from jtorch.ops.factors import linalg_lu_solve as linalg_lu_solve
-from jtorch.ops.factors import linalg_solve_triangular as linalg_solve_triangular
-from jtorch.ops.factors import lu_solve as lu_solve
-from jtorch.ops.factors import triangular_solve as triangular_solve
 
 
 class InvEx(NamedTuple):

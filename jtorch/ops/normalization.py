@@ -264,7 +264,9 @@ def layer_norm(
     if input.size == 0:
         return input
     _, difference, mean, variance = _moments(wide(input), axes)
-    return _scaled(difference, mean, variance, weight, bias, eps).astype(input.dtype)
+    out = (difference - mean) * jax.lax.rsqrt(variance + eps)
+    out = out if weight is None else out * wide(weight)
+    return (out if bias is None else out + wide(bias)).astype(input.dtype)
 
 
 @op(method=False)

@@ -15,10 +15,6 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._matrices import accumulator, need, precision_for, same_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.contraction import einsum as einsum
-from jtorch.ops.contraction import einsum_of as einsum_of
-from jtorch.ops.contraction import tensordot as tensordot
-from jtorch.ops.contraction import tensordot_of as tensordot_of
 
 
 def product(name: str, a: Array, b: Array, wide: bool = False) -> Array:
@@ -188,9 +184,9 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
     """
     need(vec1.ndim == vec2.ndim == 1, "addr", "two vectors", vec1, vec2)
     input, vec1, vec2 = _args.promote(input, vec1, vec2)
+    beta, alpha = (jnp.asarray(x).astype(input.dtype) for x in (beta, alpha))
     if input.dtype == np.bool_:
-        scaled = [jnp.asarray(x).astype(bool) for x in (beta, alpha)]
-        return (scaled[0] & input) | (scaled[1] & vec1[:, None] & vec2)
+        return (beta & input) | (alpha & vec1[:, None] & vec2)
     wide = accumulator(input.dtype) or input.dtype
     return _plus("addr", input, vec1, vec1.astype(wide)[:, None] * vec2.astype(wide), beta, alpha)
 

@@ -15,10 +15,6 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, DType, derived, op
-from jtorch.ops.parts import as_strided as as_strided
-from jtorch.ops.parts import narrow as narrow
-from jtorch.ops.parts import select as select
-from jtorch.ops.parts import unfold_dimension as unfold_dimension
 
 
 def sizes_of(values: tuple, named: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -16,11 +16,6 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._matrices import accumulator, matrices, mirrored, precision_for, transposed
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops.least_squares import linalg_lstsq as linalg_lstsq
-from jtorch.ops.least_squares import linalg_matrix_rank as linalg_matrix_rank
-from jtorch.ops.least_squares import linalg_pinv as linalg_pinv
-from jtorch.ops.least_squares import lstsq_parts as lstsq_parts
-from jtorch.ops.least_squares import pinverse as pinverse
 from jtorch.ops.linalg import linalg_inv, linalg_solve
 from jtorch.ops.norms import linalg_norm
 from jtorch.ops.shape import conjugate_transpose, movedim, reshape

@@ -8,7 +8,7 @@ from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops._reducing import along, iota, pick, same, shaped, shared
 from jtorch.ops.extrema import Extremes
-from jtorch.ops.sorting import ordered
+from jtorch.ops.sorting import order, ordered
 from jtorch.ops.subscript import concrete
 
 # medians and modes
@@ -22,12 +22,12 @@ def _require_numbers(name: str, x: Array) -> None:
 def _middle(x: Array, axis: int, ignore_nan: bool) -> Array:
     """The index of the median, the lower one of two; of the first NaN if there is one, unless these are ignored."""
     x = jax.lax.stop_gradient(x)
-    order, n = ordered(x, axis)[1], x.shape[axis]
+    places, n = order(x, axis), x.shape[axis]
     known = n - jnp.sum(jnp.isnan(x), axis, keepdims=True, dtype=jnp.int32)
     place = jnp.maximum(known - 1, 0) // 2
     if not ignore_nan:
         place = jnp.where(known < n, known, place)
-    return jnp.sum(jnp.where(iota(x, axis) == place, order, 0), axis, keepdims=True)
+    return jnp.sum(jnp.where(iota(x, axis) == place, places, 0), axis, keepdims=True)
 
 
 @op(method=False, function=False)
@@ -91,12 +91,12 @@ def mode(input: Array, dim: int = -1, keepdim: bool = False) -> Extremes:
     Raises: IndexError where the dimension is empty.
     """
     x, axis = along(input, dim, "mode")
-    values, order = ordered(jax.lax.stop_gradient(x), axis)
+    values, places = ordered(jax.lax.stop_gradient(x), axis)
     place = iota(x, axis)
     new = (values != jnp.roll(values, 1, axis)) | (place == 0)
     in_run = place - jax.lax.cummax(jnp.where(new, place, 0), axis=axis)
     end = jnp.argmax(in_run, axis, keepdims=True)  # the end of the first of the longest runs of equal values
-    index = jnp.take_along_axis(order, end, axis)
+    index = jnp.take_along_axis(places, end, axis)
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
     return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
 

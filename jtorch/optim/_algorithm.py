@@ -43,6 +43,7 @@ class Plan(NamedTuple):
 
 
 def arrays_of(tensors: list[Tensor]) -> list:
+    """The arrays of tensors."""
     if running.session is not None:
         return [t._value() for t in tensors]
     return [t._raw_value if t._base is None else t._value() for t in tensors]  # spares a call for each

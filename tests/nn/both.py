@@ -53,3 +53,45 @@ def filled(module):
         for tensor in (*module.parameters(), *module.buffers()):
             tensor.copy_(lib.arange(tensor.numel()).reshape(tensor.shape) / 10)
     return module
+
+
+def net(lib):
+    """A module with everything: children, a buffer, one that is not saved, a tied weight, None of each kind."""
+    nn = lib.nn
+
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(lib.ones(2))
+            self.register_buffer("count", lib.zeros(1))
+            self.register_buffer("cache", lib.zeros(2), persistent=False)
+            self.register_buffer("nothing", None)
+            self.register_parameter("none", None)
+            self.plain = 4
+
+        def forward(self, x, more=0.0):
+            return x * self.factor + more
+
+        def extra_repr(self):
+            return "by=2"
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = Scale()
+            self.layers = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+            self.again = self.scale
+            self.off = None
+            self.add_module("gone", None)
+            self.loose = [nn.Linear(1, 1)]
+            self.tied = nn.Linear(3, 2)
+            self.tied.weight = self.layers[1].weight
+
+        def forward(self, x):
+            return self.scale(self.layers(x))
+
+    return filled(Net())
+
+
+def scale(lib):
+    return net(lib).scale

@@ -47,7 +47,7 @@ class CyclicLR(LRScheduler):
     Args:
         step_size_up, step_size_down: steps of the two halves; None means as many down as up.
         mode: `triangular`, `triangular2` (half as high each cycle) or `exp_range` (`gamma ** step` as high).
-        scale_fn, scale_mode: a function of the number of cycles (`cycle`) or of steps (`iterations`) in place of `mode`.
+        scale_fn, scale_mode: in place of `mode` a function of the number of cycles (`cycle`) or steps (`iterations`).
         cycle_momentum: cycle the momentum, or the first of the betas.
 
     Raises:
@@ -143,7 +143,7 @@ class OneCycleLR(LRScheduler):
         three_phase: go down to the first rate as fast as up, then on to the last.
 
     Raises:
-        ValueError: an argument is out of range, there is no momentum to cycle, or it steps more than `total_steps` times.
+        ValueError: an argument is out of range, there is no momentum to cycle, or `total_steps` are over.
 
     Source: Smith & Topin, arXiv 1708.07120 (2017).
     """
@@ -243,7 +243,7 @@ def _phases(total: int, rising: float, three: bool) -> list[dict[str, Any]]:
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """The rate along half a cosine wave down to `eta_min` in `T_0` epochs, then again from the top over `T_mult` as many.
+    """The rate along half a cosine wave down to `eta_min` in `T_0` epochs, then again over `T_mult` times as many.
 
     Raises:
         ValueError: `T_0` or `T_mult` is no positive integer, or `eta_min` no number.

@@ -102,7 +102,7 @@ class MultiStepLR(LRScheduler):
     def get_lr(self) -> list:
         """The rates for `self.last_epoch`."""
         self._warn_outside_step()
-        times = self.milestones[self.last_epoch] if self.last_epoch in self.milestones else 0
+        times = self.milestones.get(self.last_epoch, 0)
         return self._scaled(self.gamma**times) if times else self._kept()
 
     def _get_closed_form_lr(self) -> list:

@@ -97,8 +97,8 @@ class ReduceLROnPlateau(LRScheduler):
         groups = self.optimizer.param_groups
         if len(groups) != len(self.min_lrs):
             message = (
-                f"The number of param groups in the `optimizer` ({len(groups)}) differs from when `ReduceLROnPlateau` was "
-                f"initialized ({len(self.min_lrs)}); set `min_lrs` to as many values"
+                f"The number of param groups in the `optimizer` ({len(groups)}) differs from when `ReduceLROnPlateau` "
+                f"was initialized ({len(self.min_lrs)}); set `min_lrs` to as many values"
             )
             _args.check(self.default_min_lr is not None, message, RuntimeError)
             self.min_lrs = [self.default_min_lr] * len(groups)

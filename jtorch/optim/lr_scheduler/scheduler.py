@@ -23,8 +23,8 @@ def check_optimizer(optimizer: Any) -> None:
 def check_outside(scheduler: Any) -> None:
     """Raise where a compiled function is traced: its Python runs once, so the schedule would not move on."""
     message = (
-        f"{type(scheduler).__name__}.step(): expected a call outside compiled functions, got one inside; the rate is an "
-        "input of the program, so call it after the compiled step"
+        f"{type(scheduler).__name__}.step(): expected a call outside compiled functions, got one inside; the rate is "
+        "an input of the program, so call it after the compiled step"
     )
     _args.check(running.session is None, message, RuntimeError)
 
@@ -52,8 +52,8 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list:
     count = len(optimizer.param_groups)
     if not isinstance(value, list | tuple):
         return [value] * count
-    message = f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, param_groups has {count}."
-    _args.check(len(value) == count, message)
+    message = f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values"
+    _args.check(len(value) == count, f"{message}, param_groups has {count}.")
     return list(value)
 
 
@@ -84,9 +84,8 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"].clone() if isinstance(group["lr"], Tensor) else group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch >= 0"
-                )
+                where = f"param_groups[{i}] when resuming scheduler with last_epoch >= 0"
+                raise KeyError(f"param 'initial_lr' is not specified in {where}; load the optimizer's state_dict first")
         self.base_lrs = values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
         optimizer.__dict__.setdefault("_opt_called", False)
