@@ -27,7 +27,7 @@ from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import no_grad
 from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
-from jtorch.ops._op import Program
+from jtorch.ops._program import Program
 
 RETRACE_LIMIT = 8
 """How many programs a compiled function may have before it warns."""

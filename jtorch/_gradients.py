@@ -138,3 +138,8 @@ class Gradients:
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on a tensor that is no leaf."""
         return bool(self._node is not None and (self._node.retains or {}).get(self._index) is self)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients end here."""
+        return self.grad_fn is None

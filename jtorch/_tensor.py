@@ -2,7 +2,8 @@
 
 Ops run in `_calling`. An in-place op puts a new array into the box. A view remembers its *root* and the steps that read
 it: it re-reads when the root has changed, and a write to it becomes a write to the root. Methods that are ops are
-attached in `_methods`; gradients are in `_gradients`, other types in `_conversion`, printing in `_printing`.
+attached in `_methods`; gradients are in `_gradients`, sizes in `_layout`, other
+types in `_conversion`, printing in `_printing`.
 """
 
 import copy
@@ -19,12 +20,13 @@ from jtorch import _printing, _types, _views
 from jtorch._capture import state
 from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
+from jtorch._layout import Layout
 from jtorch._views import CUT
 from jtorch.autograd import tape
 from jtorch.ops import _args
 
 
-class Tensor(Gradients, Conversion):
+class Tensor(Gradients, Conversion, Layout):
     """A multi-dimensional array that can require gradients.
 
     `Tensor(array)` boxes a `jax.Array`; `Tensor(2, 3)` and `Tensor([1, 2])` are torch's old constructors of the default
@@ -226,90 +228,6 @@ class Tensor(Gradients, Conversion):
             self._put(value.astype(self._raw_value.dtype))
         else:
             self._assign(value, None)
-
-    # what it is
-
-    @property
-    def shape(self) -> _types.Size:
-        """The size of each dimension."""
-        box: Any = self._base if self._chain is CUT else self
-        return _types.Size(box._raw_value.shape)
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one dimension."""
-        if dim is None:
-            return self.shape
-        return self.shape[_args.dim(dim, len(self.shape), "size")]
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    ndimension = dim
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return self.shape.numel()
-
-    nelement = numel
-
-    @property
-    def dtype(self) -> _types.dtype:
-        """The type of the elements."""
-        return _types.of_array(self._value().dtype)
-
-    @property
-    def device(self) -> _types.device:
-        """Where the array is."""
-        return _types.device_of(self._value())
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return self.dtype.itemsize
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.numel() * self.itemsize
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether gradients end here."""
-        return self.grad_fn is None
-
-    @property
-    def layout(self) -> Any:
-        """Always strided."""
-        return _types.strided
-
-    def stride(self, dim: int | None = None) -> Any:
-        """The distance between neighbours in each dimension, of the root's elements."""
-        strides = self._strides()
-        return strides if dim is None else strides[_args.dim(dim, self.ndim, "stride")]
-
-    def storage_offset(self) -> int:
-        """The place of the first element among the root's."""
-        places = None if self._base is None else _views.places(self._chain, self._base.shape)
-        return int(places.flat[0]) if places is not None and places.size else 0
-
-    def _strides(self) -> tuple[int, ...]:
-        if self._base is None or self._chain is CUT or not self._is_true_view():
-            return _views.row_major(self.shape)
-        return _views.strides(_views.places(self._chain, self._base.shape))
-
-    def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in order without gaps, as they would in torch."""
-        return _views.is_row_major(self._strides(), self.shape)
 
     # the same memory without the graph
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.autograd import tape
-from jtorch.ops._op import Program
+from jtorch.ops._program import Program
 
 
 class Step(NamedTuple):

@@ -118,7 +118,7 @@ def _run(library: Any, function: Callable, args: Any, kwargs: dict, cotangents: 
             if cotangents is not None and carriers and leaves:
                 vectors = [cotangents(t) for t in carriers]
                 gradients = library.autograd.grad(carriers, leaves, vectors, allow_unused=True)
-    except Exception as error:  # noqa: BLE001 - the errors are what is compared
+    except Exception as error:
         return Outcome(error=error)
     return Outcome(outputs, None, tensors((args, kwargs), kind), list(gradients))
 
@@ -320,7 +320,7 @@ def _told(script: Callable, library: Any) -> Any:
         warnings.simplefilter("ignore")
         try:
             return script(library)
-        except Exception as error:  # noqa: BLE001 - the errors are what is compared
+        except Exception as error:
             return error
 
 

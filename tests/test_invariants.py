@@ -52,7 +52,7 @@ def _call(op, args, kwargs) -> Call | None:
     return Call(op, found, tree, tuple(_HOLE if isinstance(x, jax.Array) else x for x in arrays))
 
 
-class noted:  # noqa: N801 - reads as a phrase
+class noted:
     """Within, calls of ops are appended to a list."""
 
     def __enter__(self):

@@ -52,7 +52,7 @@ def _pair(case):
 
 def _is_random(case) -> bool:
     name = case.entry.module_cls.__name__
-    return name in RANDOM or "Transformer" in name and case.training
+    return name in RANDOM or ("Transformer" in name and case.training)
 
 
 @pytest.mark.x64_off

@@ -275,7 +275,7 @@ def iteration(torch):
 def operators(torch):
     x, y = torch.tensor([5, -3, 2]), torch.tensor([2.0, 2.0, -3.0])
     return [x + y, x - 1, 1 - x, x * 2, 3 / y, x / 2, x // 2, x % 3, -7 % y, x**2, 2**y, -x, abs(x), +y, ~(x > 0), x @ x,
-            (x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0), x << 1, x >> 1, x == 5, x != 5, x >= 2, x < y, 5 == x]  # fmt: skip
+            (x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0), x << 1, x >> 1, x == 5, x != 5, x >= 2, x < y, x == 5]  # fmt: skip
 
 
 @script

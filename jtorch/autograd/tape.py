@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jtorch._capture import state
 from jtorch.autograd.grad_mode import set_grad_enabled
 from jtorch.ops import _args
-from jtorch.ops._op import Program, pull, registry
+from jtorch.ops._op import registry
+from jtorch.ops._program import Program, pull
 
 Edge = tuple[Any, int]
 

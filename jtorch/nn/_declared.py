@@ -30,7 +30,7 @@ def _method(name: str, parameters: list[inspect.Parameter], body: str, names: di
     return made
 
 
-class functional:  # noqa: N801 - reads as a function where it is used
+class functional:
     """The forward of a declared module: a function called with forward's arguments and the module's fields.
 
     Parameters of `function` that bear the name of a field (or `training`) take their value from the module. Those that

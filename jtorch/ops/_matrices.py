@@ -32,6 +32,10 @@ def same_dtype(name: str, *arrays: Array | None) -> None:
 
 
 def need(condition: bool, name: str, what: str, *arrays: Array) -> None:
+    """Raise unless the condition on the shapes of the arrays holds.
+
+    Raises: RuntimeError.
+    """
     shapes = " and ".join(str(x.shape) for x in arrays)
     _args.check(condition, f"{name}(): expected {what}, got shapes {shapes}", RuntimeError)
 
@@ -101,6 +105,7 @@ def batched(*arrays: Array) -> list[Array]:
 
 
 def zero_pivot(LU: Array) -> Array:
+    """The first place where the diagonal of LU factors is 0, counted from 1; 0 where there is none."""
     zero = jnp.diagonal(LU, axis1=-2, axis2=-1) == 0
     if not zero.shape[-1]:
         return jnp.zeros(zero.shape[:-1], np.int32)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 from jax.core import Tracer
 
 from jtorch.ops import _args
+from jtorch.ops._program import Program
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
@@ -45,88 +45,6 @@ _SPELLINGS = {
     "x1": "input",
     "x2": "other",
 }
-
-
-class Program:
-    """One compiled function `flat arrays -> array(s)`, with its recorded form and pullbacks, each made on first use.
-
-    JAX caches the compiled code by shape and dtype: a second call with the same ones compiles nothing.
-    """
-
-    __slots__ = ("function", "name", "eager", "container", "forward", "_recorded", "_pullbacks")
-
-    def __init__(self, function: Callable, name: str, eager: bool = False):
-        self.function = function
-        self.name = name
-        self.eager = eager
-        self.container: Callable | None = None  # what wraps the outputs, None for one array; noted while tracing
-        self.forward = self._run if eager else jax.jit(_named(self._run, name))
-        self._recorded: dict[tuple[int, ...], Callable] = {}
-        self._pullbacks: dict[tuple[int, ...], Program] = {}
-
-    def _run(self, *flat):
-        """One array or a tuple of arrays, none of them weakly typed."""
-        out = self.function(*flat)
-        if isinstance(out, tuple | list):
-            self.container = type(out)._make if hasattr(out, "_make") else tuple  # type: ignore[union-attr]
-            return tuple(_strong(x) for x in out)
-        self.container = None
-        return _strong(out)
-
-    def recorded(self, wanted: tuple[int, ...]) -> Callable:
-        """`flat -> (outputs, pullback)`, the pullback being for the inputs at the positions `wanted`.
-
-        The pullback is a pytree that `pull` runs compiled. It takes a tuple with one cotangent for each output of
-        inexact dtype.
-        """
-        found = self._recorded.get(wanted)
-        if found is None:
-
-            def record(*flat):
-                def of_wanted(*values):
-                    full = list(flat)
-                    for i, x in zip(wanted, values, strict=True):
-                        full[i] = x
-                    out = self._run(*full)
-                    outs = out if isinstance(out, tuple) else (out,)
-                    return tuple(x for x in outs if _args.is_inexact(x.dtype)), out
-
-                _, pullback, out = jax.vjp(of_wanted, *(flat[i] for i in wanted), has_aux=True)
-                return out, pullback
-
-            found = self._recorded[wanted] = record if self.eager else jax.jit(_named(record, self.name))
-        return found
-
-    def pullback(self, wanted: tuple[int, ...], count: int) -> "Program":
-        """The pullback as a program of (`count` inputs..., cotangents...): differentiable again, to any order."""
-        found = self._pullbacks.get(wanted)
-        if found is None:
-
-            def pull_again(*flat):
-                _, pullback = self.recorded(wanted)(*flat[:count])
-                return tuple(pullback(tuple(flat[count:])))
-
-            found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager)
-        return found
-
-
-pull = jax.jit(lambda pullback, cotangents: pullback(cotangents))
-"""Run a recorded pullback, compiled."""
-
-
-def _named(function: Callable, name: str) -> Callable:
-    """A function object of its own, whose name shows in profiles and compilation logs."""
-
-    def call(*flat):
-        return function(*flat)
-
-    call.__name__ = call.__qualname__ = name
-    return call
-
-
-def _strong(x) -> Array:
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype) if x.aval.weak_type else x
 
 
 class _Flags:

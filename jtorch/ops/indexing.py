@@ -15,7 +15,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Op, Scalar, derived, op
 from jtorch.ops.shape import dtype_of
-from jtorch.ops.subscript import Spec, common_shape, encode
+from jtorch.ops.subscript import Spec, encode, joint_shape
 
 _MOST = 2**31 - 1
 
@@ -183,7 +183,7 @@ def _fitted(value: Array, shape: tuple) -> Array:
 
 def _result_shape(shape: tuple, advanced: tuple, indices: Sequence) -> tuple:
     """The shape that the advanced step reads: the index dimensions in front, unless they were next to each other."""
-    common = common_shape(indices)
+    common = joint_shape(indices)
     at = [i for i, kind in enumerate(advanced) if kind == "index"]
     rest = [n for i, n in enumerate(shape) if i not in at]
     first = at[0] if at[-1] - at[0] == len(at) - 1 else 0

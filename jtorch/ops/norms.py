@@ -84,8 +84,9 @@ def linalg_vector_norm(
     *,
     dtype: DType | None = None,
 ) -> Array:
-    """`sum(|x| ** ord) ** (1 / ord)` over some dimensions; the largest |x| for inf, the smallest for -inf, the count of
-    elements that are not zero for 0.
+    """The norm of vectors along some dimensions, `sum(|x| ** ord) ** (1 / ord)`.
+
+    For inf and -inf the largest and the smallest |x|, for 0 the number of elements that are not zero.
 
     Shape: (*) -> (* without dim)
     Raises: RuntimeError for integers, or the extreme of an empty array.

@@ -39,7 +39,7 @@ class Spec:
         return not self.advanced
 
 
-def common_shape(arrays: Sequence[Any]) -> tuple[int, ...]:
+def joint_shape(arrays: Sequence[Any]) -> tuple[int, ...]:
     """What index arrays broadcast to."""
     shapes = [tuple(x.shape) for x in arrays]
     try:
@@ -175,7 +175,7 @@ class _Encoder:
             basic.pop()
         if not self.arrays:
             return Spec(tuple(basic)), tuple(self.places)
-        common_shape(self.arrays)
+        joint_shape(self.arrays)
         while advanced[-1] == "all":
             advanced.pop()
         return Spec(tuple(basic), tuple(advanced), self.counted), (*self.places, *self.arrays)
