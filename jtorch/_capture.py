@@ -36,7 +36,7 @@ class Source:
 
     __slots__ = ("owner", "slot", "fetch", "box")
 
-    def __init__(self, owner: Any, slot: str, fetch: Callable | None = None):
+    def __init__(self, owner: Any, slot: str, fetch: Any = None):
         self.owner = owner  # a tensor, or what `fetch` reads
         self.slot = slot  # "self", "grad" or "number"
         self.fetch = fetch

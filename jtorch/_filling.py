@@ -106,17 +106,18 @@ def random_(self, from_=None, to=None, *, generator=None):
     """Whole numbers from `from_` to `to - 1`; by default over all that the dtype holds exactly."""
     key, shape, _ = _start(self, "random_", generator)
     if to is None:
-        from_, to = 0, from_ if from_ is not None else _whole_limit(self._value().dtype)
-    if from_ >= to:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={from_} >= to={to}")
-    return _take(self, jax.random.randint(key, shape, from_, to, _args.long_dtype()))
+        low, high = 0, _whole_limit(self._value().dtype) if from_ is None else from_
+    else:
+        low, high = from_ or 0, to
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return _take(self, jax.random.randint(key, shape, low, high, _args.long_dtype()))
 
 
 def _whole_limit(dtype: Any) -> int:
     if _args.is_float(dtype):
-        limit = 2 ** (jnp.finfo(dtype).nmant + 1)
-    else:
-        limit = 2 if dtype == jnp.bool_ else int(jnp.iinfo(dtype).max)
+        return 2 ** (jnp.finfo(dtype).nmant + 1)
+    limit = 2 if dtype == jnp.bool_ else int(jnp.iinfo(dtype).max)
     return min(limit, int(jnp.iinfo(_args.long_dtype()).max))
 
 

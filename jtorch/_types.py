@@ -151,7 +151,7 @@ class device:
 
     __slots__ = ("type", "index")
 
-    def __init__(self, type: "str | int | device", index: int | None = None):
+    def __init__(self, type: Any, index: int | None = None):
         if isinstance(type, device):
             type, index = type.type, type.index
         if isinstance(type, int):
@@ -163,7 +163,7 @@ class device:
         self.type = match[1]
         self.index = int(match[2]) if match[2] else index
 
-    def jax(self) -> jax.Device:
+    def jax(self) -> Any:
         """JAX's device.
 
         Raises:

@@ -45,7 +45,8 @@ class Generator:
     def _state(self) -> Tensor:
         if self._box is None:  # made at first use: importing allocates nothing on a device
             with jax.ensure_compile_time_eval():
-                self._box = from_array(jnp.asarray(_seed_data(self._seed)))
+                box = self._box = from_array(jnp.asarray(_seed_data(self._seed)))
+            return box
         return self._box
 
     def manual_seed(self, seed: int) -> "Generator":

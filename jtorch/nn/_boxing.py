@@ -42,7 +42,7 @@ def contents(value: Any) -> int:
 def boxed(value: Any) -> Any:
     """The same with every array as a tensor, random keys excepted."""
     if isinstance(value, jax.Array):
-        return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended) else from_array(value)
+        return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended) else from_array(value)  # type: ignore
     return _rebuilt(boxed, value)
 
 

@@ -10,6 +10,7 @@ from jtorch import _types
 from jtorch._conversion import parse_to
 from jtorch._tensor import from_array
 from jtorch.autograd import no_grad
+from jtorch.nn._graph import epoch
 from jtorch.nn.parameter import as_buffer
 from jtorch.ops import _args
 
@@ -34,6 +35,7 @@ class Casting:
             for name, buffer in self._buffers.items():
                 if buffer is not None:
                     self._buffers[name] = as_buffer(fn(buffer))
+        epoch[0] += 1
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

@@ -104,7 +104,9 @@ class Declared(Module):
 
     def extra_repr(self) -> str:
         """`shown`, with the fields put in."""
-        return self.shown.format_map({name: getattr(self, name) for name in self._fields if name not in self._init_only})
+        return self.shown.format_map(
+            {name: getattr(self, name) for name in self._fields if name not in self._init_only}
+        )
 
 
 def _read_fields(cls: type[Declared]) -> None:
@@ -140,6 +142,8 @@ def _constructor(cls: type[Declared]) -> Callable:
         elif name not in cls._init_only:
             lines.append(f"self.{name} = {name}")
     lines.append(f"self.__post_init__({', '.join(f'{name}={name}' for name in cls._fields if name in cls._init_only)})")
-    made = _method("__init__", list(cls._fields.values()), "".join(f"    {line}\n" for line in lines), {"_Module": Module})
+    made = _method(
+        "__init__", list(cls._fields.values()), "".join(f"    {line}\n" for line in lines), {"_Module": Module}
+    )
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made

@@ -29,7 +29,7 @@ _INTERNAL = frozenset(
 _FRAME = "_frame"
 
 epoch = [0]
-"""Grows whenever the mode, parameters, buffers or children of any module change: compiled code may not fit any more."""
+"""Grows whenever an attribute or a hook of any module changes: compiled code may not fit any more."""
 
 
 class _Static:
@@ -59,6 +59,10 @@ def _frame(attributes: dict, tensors: dict[str, bool]) -> _Static:
     hook_key = tuple((kind, tuple((n, id(hook)) for n, hook in items)) for kind, items in hooks.items())
     key = (tuple(names.values()), loose, tuple(tensors.items()), hook_key)
     return _Static((names, loose, tensors, hooks), key)
+
+
+def _is_constant(value: Any) -> bool:
+    return type(value) in _SCALARS or (type(value) is tuple and all(map(_is_constant, value)))
 
 
 _SCALARS = frozenset((bool, int, float, complex, str, bytes, type(None)))
@@ -115,10 +119,38 @@ def _shown(value: Any) -> Any:
     return value if frozen is _DATA else nnx.graphlib.StaticElem(frozen)
 
 
+class _Same:
+    """An object compared by identity."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other):
+        return type(other) is _Same and self.value is other.value
+
+    def __hash__(self):
+        return id(self.value)
+
+
 class GraphNode:
     """The part of Module that NNX calls."""
 
     _pytree__state: PytreeState
+
+    def _signature(self) -> list:
+        """All that a program made of this module's forward depends on, its children apart; to be compared with `==`.
+
+        Numbers and texts count by value, everything else (parameters, children, hooks) by identity.
+        """
+        found: list = []
+        for name, value in vars(self).items():
+            if name in REGISTRIES or name in HOOKS:
+                found += [(name, key, _Same(inner)) for key, inner in value.items()]
+            elif name not in _INTERNAL:
+                found.append((name, type(value), value if _is_constant(value) else _Same(value)))
+        return found
 
     def _nnx_members(self) -> dict[str, Any]:
         """What NNX's displays show: parameters, buffers and children, then public attributes."""

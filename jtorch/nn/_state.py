@@ -15,6 +15,7 @@ import numpy as np
 from jtorch._tensor import Tensor, from_array
 from jtorch._types import Size
 from jtorch.nn import hooks
+from jtorch.nn._graph import epoch
 from jtorch.nn.parameter import Parameter
 
 _EXTRA = "_extra_state"
@@ -70,6 +71,7 @@ class _Undo:
                 tensor._requires_grad = requires_grad
         for put, extra in self.extra:
             put(extra)
+        epoch[0] += 1
 
 
 class _Load:

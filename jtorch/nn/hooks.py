@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import Function
+from jtorch.nn._graph import epoch
 
 _numbers = itertools.count()
 
@@ -33,6 +34,7 @@ class RemovableHandle:
         """Take the hook away."""
         for hooks in (self.hooks, *self.extra):
             hooks.pop(self.id, None)
+        epoch[0] += 1
 
     def __enter__(self):
         return self
@@ -45,6 +47,7 @@ def register(hooks: dict, hook: Any, prepend: bool = False, **marks: dict) -> Re
     """Add a hook to a dictionary of them, in front if `prepend`, and its number to each of the dictionaries `marks`."""
     handle = RemovableHandle(hooks, extra_dict=list(marks.values()))
     hooks[handle.id] = hook
+    epoch[0] += 1
     if prepend:
         hooks.move_to_end(handle.id, last=False)  # type: ignore[attr-defined]
     for mark in marks.values():

@@ -2,16 +2,16 @@
 
 import functools
 import math
+import typing
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad_mode
-from jtorch.ops._args import check
+from jtorch.ops import _args
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
 
@@ -34,9 +34,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return math.sqrt(2.0)
     if nonlinearity == "selu":
         return 3.0 / 4
-    check(nonlinearity == "leaky_relu", f"Unsupported nonlinearity {nonlinearity}")
+    _args.check(nonlinearity == "leaky_relu", f"Unsupported nonlinearity {nonlinearity}")
     number = isinstance(param, int | float) and not isinstance(param, bool)
-    check(param is None or number, f"negative_slope {param} not a valid number")
+    _args.check(param is None or number, f"negative_slope {param} not a valid number")
     return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
 
 
@@ -44,7 +44,7 @@ def _silently(fill: Callable) -> Callable:
     """The function without a record on the tape; an empty tensor is left as it is."""
 
     @functools.wraps(fill)
-    def wrapped(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def wrapped(tensor: Tensor, *args: typing.Any, **kwargs: typing.Any) -> Tensor:
         with grad_mode.no_grad():
             return fill(tensor, *args, **kwargs)
 
@@ -52,20 +52,20 @@ def _silently(fill: Callable) -> Callable:
 
 
 @_silently
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: typing.Any = None) -> Tensor:
     """Fill with numbers drawn evenly from `a` to `b`."""
     return tensor.uniform_(a, b, generator=generator)  # type: ignore[attr-defined]
 
 
 @_silently
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: typing.Any = None) -> Tensor:
     """Fill with numbers drawn from the normal distribution."""
     return tensor.normal_(mean, std, generator=generator)  # type: ignore[attr-defined]
 
 
 @_silently
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: typing.Any = None
 ) -> Tensor:
     """Fill with numbers drawn from the normal distribution, those outside `a` to `b` drawn again."""
     if mean < a - 2 * std or mean > b + 2 * std:
@@ -108,7 +108,7 @@ def eye_(tensor: Tensor) -> Tensor:
     Raises:
         ValueError: it is no matrix.
     """
-    check(tensor.ndim == 2, "Only tensors with 2 dimensions are supported")
+    _args.check(tensor.ndim == 2, "Only tensors with 2 dimensions are supported")
     return _put(tensor, np.eye(*tensor.shape))
 
 
@@ -119,9 +119,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     Raises:
         ValueError: it has not 3, 4 or 5 dimensions, or its channels do not divide into the groups.
     """
-    check(tensor.ndim in (3, 4, 5), "Only tensors with 3, 4, or 5 dimensions are supported")
+    _args.check(tensor.ndim in (3, 4, 5), "Only tensors with 3, 4, or 5 dimensions are supported")
     sizes = tuple(tensor.shape)
-    check(sizes[0] % groups == 0, "dim 0 must be divisible by groups")
+    _args.check(sizes[0] % groups == 0, "dim 0 must be divisible by groups")
     values = np.zeros(sizes)
     out = sizes[0] // groups
     middle = tuple(n // 2 for n in sizes[2:])
@@ -133,18 +133,18 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """How many inputs an output of the weight has, and the reverse."""
-    check(tensor.ndim >= 2, "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+    _args.check(tensor.ndim >= 2, "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
 
 def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     mode = mode.lower()
-    check(mode in ("fan_in", "fan_out"), f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    _args.check(mode in ("fan_in", "fan_out"), f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: typing.Any = None) -> Tensor:
     """Fill evenly so that the variance is kept forward and backward: bound `gain * sqrt(6 / (fan_in + fan_out))`.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
@@ -153,7 +153,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: typing.Any = None) -> Tensor:
     """Fill from a normal distribution so that the variance is kept: std `gain * sqrt(2 / (fan_in + fan_out))`.
 
     Source: Glorot and Bengio (2010).
@@ -162,7 +162,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: typing.Any = None
 ) -> Tensor:
     """Fill evenly so that the variance is kept through a rectifier: bound `gain * sqrt(3 / fan)`.
 
@@ -181,7 +181,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: typing.Any = None
 ) -> Tensor:
     """Fill from a normal distribution so that the variance is kept through a rectifier: std `gain / sqrt(fan)`.
 
@@ -195,7 +195,7 @@ def kaiming_normal_(
 
 
 @_silently
-def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: typing.Any = None) -> Tensor:
     """Fill with a (semi-)orthogonal matrix times `gain`; dimensions after the first count as one.
 
     Source: Saxe et al., arXiv 1312.6120 (2013).
@@ -203,7 +203,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     Raises:
         ValueError: fewer than two dimensions.
     """
-    check(tensor.ndim >= 2, "Only tensors with 2 or more dimensions are supported")
+    _args.check(tensor.ndim >= 2, "Only tensors with 2 or more dimensions are supported")
     if not tensor.numel():
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
@@ -216,19 +216,19 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     return tensor
 
 
-def _draw(shape: tuple[int, ...], like: Tensor, generator: Any) -> Any:
+def _draw(shape: tuple[int, ...], like: Tensor, generator: typing.Any) -> typing.Any:
     drawn = Tensor(jnp.zeros(shape, jnp.promote_types(like._value().dtype, jnp.float32)))
     return drawn.normal_(generator=generator)._value()  # type: ignore[attr-defined]
 
 
 @_silently
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: typing.Any = None) -> Tensor:
     """Fill a matrix from a normal distribution, a fraction `sparsity` of each column being zero.
 
     Raises:
         ValueError: it is no matrix.
     """
-    check(tensor.ndim == 2, "Only tensors with 2 dimensions are supported")
+    _args.check(tensor.ndim == 2, "Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     tensor.normal_(0, std, generator=generator)  # type: ignore[attr-defined]
     ranks = _draw((rows, columns), tensor, generator).argsort(0).argsort(0)
@@ -241,7 +241,7 @@ def _deprecated(fill: Callable) -> Callable:
     old = fill.__name__[:-1]
 
     @functools.wraps(fill)
-    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+    def wrapped(*args: typing.Any, **kwargs: typing.Any) -> Tensor:
         warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{old}_`.", FutureWarning, stacklevel=2)
         return fill(*args, **kwargs)
 

@@ -212,9 +212,9 @@ class LinearCrossEntropyLoss(_WeightedLoss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss."""
         shape = (self.num_classes, *self.out_features)
-        bias = None if self.linear.bias is None else self.linear.bias.reshape(shape)
+        bias = None if self.linear.bias is None else self.linear.bias.reshape(shape)  # type: ignore
         return F.linear_cross_entropy(
-            input, self.linear.weight.reshape(*shape, self.linear.in_features), target, linear_bias=bias, weight=self.weight,
+            input, self.linear.weight.reshape(*shape, self.linear.in_features), target, linear_bias=bias, weight=self.weight,  # type: ignore
             reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
         )  # fmt: skip
 

@@ -104,7 +104,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
     call_super_init = False
     dump_patches = False
     _compiled: Callable | None = None
-    sow, perturb, set_attributes, iter_modules, iter_children = map(_Behind, _BEHIND)
+    sow, perturb, set_attributes, iter_modules, iter_children = map(_Behind, _BEHIND)  # type: ignore
 
     def __init_subclass__(cls, **flags: Any):
         flags["pytree"] = False  # a strict pytree refuses lists of modules, and attributes that were None before
@@ -140,8 +140,6 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.session is not None:
-            state.session.called(self)
         call = self._compiled or self._call_impl
         if _inside.call:
             return call(*args, **kwargs)
@@ -155,6 +153,8 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
             _inside.call = False
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        if state.session is not None:
+            state.session.called(self)
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if hooked or hooks.shared.any():
             return hooks.call(self, args, kwargs)
@@ -191,8 +191,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
                     raise TypeError(f"cannot assign '{_type_name(value)}' as {one} '{name}' ({expected} expected)")
                 self._put(kind, name, value)
                 return
-        if name == "training":
-            epoch[0] += 1
+        epoch[0] += 1
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -202,6 +201,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
                 self._forget(name)
                 return
         object.__delattr__(self, name)
+        epoch[0] += 1
 
     def _check_writable(self, value: Any) -> None:
         """Raise where an attribute set inside a JAX trace would be lost, or would carry a tracer out."""
@@ -231,7 +231,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
             value = hooks.replaced(getattr(hooks.shared, kind), self, name, value)
         if kind == "_buffers":
             if persistent is None and _is_buffer(value):
-                persistent = value.persistent
+                persistent = value.persistent  # type: ignore
             if persistent is not None:
                 loose = self._non_persistent_buffers_set
                 loose.discard(name) if persistent else loose.add(name)

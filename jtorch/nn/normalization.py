@@ -46,8 +46,12 @@ class _NormBase(Module):
         self.affine, self.track_running_stats = affine, track_running_stats
         _add_affine(self, num_features, affine, affine and bias, device, dtype)
         tracked = track_running_stats
-        self.register_buffer("running_mean", _creation.zeros(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", _creation.ones(num_features, device=device, dtype=dtype) if tracked else None)
+        self.register_buffer(
+            "running_mean", _creation.zeros(num_features, device=device, dtype=dtype) if tracked else None
+        )
+        self.register_buffer(
+            "running_var", _creation.ones(num_features, device=device, dtype=dtype) if tracked else None
+        )
         self.register_buffer("num_batches_tracked", _creation.tensor(0, device=device) if tracked else None)
         self.reset_parameters()
 
@@ -194,14 +198,19 @@ class _InstanceNorm(_NormBase):
         size = input.shape[dim]
         if size == self.num_features:
             return
-        check(not self.affine, f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: {size}.")
+        check(
+            not self.affine,
+            f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: {size}.",
+        )
         warnings.warn(
             f"input's size at dim={dim} does not match num_features. You can silence this warning by not passing in "
             "num_features, which is not used because affine=False",
             stacklevel=3,
         )
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
         names = [n for n in ("running_mean", "running_var") if prefix + n in state_dict]
         if local_metadata.get("version") is None and not self.track_running_stats and names:
             found = " and ".join(f'"{prefix}{n}"' for n in names)
@@ -306,7 +315,10 @@ class GroupNorm(Module):
         dtype: Any = None, *, bias: bool = True,
     ):  # fmt: skip
         super().__init__()
-        check(num_channels % num_groups == 0, f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
+        check(
+            num_channels % num_groups == 0,
+            f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})",
+        )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         _add_affine(self, num_channels, affine, affine and bias, device, dtype)
         self.reset_parameters()
@@ -342,7 +354,11 @@ class RMSNorm(Module):
         super().__init__()
         self.normalized_shape, self.eps = _shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
-        made = Parameter(_creation.empty(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None
+        made = (
+            Parameter(_creation.empty(self.normalized_shape, device=device, dtype=dtype))
+            if elementwise_affine
+            else None
+        )
         self.register_parameter("weight", made)
         self.reset_parameters()
 

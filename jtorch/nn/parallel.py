@@ -17,7 +17,7 @@ from jtorch.nn.module import Module
 from jtorch.ops import _args
 
 
-def _device(given: Any) -> jax.Device:
+def _device(given: Any) -> Any:
     """A device by JAX's object, torch's, or its number on the default platform."""
     if isinstance(given, jax.Device):
         return given

@@ -309,7 +309,7 @@ def _into(out: Any, result: Any) -> Any:
         for o, r in zip(out, result, strict=True):
             _into(o, r)
         return type(result)._make(out) if hasattr(result, "_make") else tuple(out)
-    take = getattr(out, "__jtorch_out__", None)
+    take: Any = getattr(out, "__jtorch_out__", None)
     _args.check(
         take is not None, f"out=: expected a Tensor, got {type(out).__name__}; arrays cannot be written", TypeError
     )

@@ -35,7 +35,7 @@ def shaped(x: Array, axis: int, keepdim: bool, ndim: int) -> Array:
 def pick(x: Array, index: Array, axis: int) -> Array:
     """The elements at `index` (of size 1 along the axis), in a form that is fast to differentiate."""
     if not _args.is_inexact(x.dtype):
-        return jnp.take_along_axis(x, index, axis)
+        return jnp.take_along_axis(x, index, axis, mode="promise_in_bounds")
     return jnp.sum(jnp.where(iota(x, axis) == index, x, 0), axis, keepdims=True)
 
 

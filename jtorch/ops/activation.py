@@ -19,7 +19,9 @@ from jtorch.ops._op import Array, DType, Op, Scalar, derived, op
 
 def _not_bool(name: str, input: Array) -> None:
     _args.check(input.dtype != jnp.bool_, f"{name}(): expected numbers, got bool", RuntimeError)
-    _args.check(not _args.is_complex(input.dtype), f"{name}(): expected real numbers, got {input.dtype}", NotImplementedError)
+    _args.check(
+        not _args.is_complex(input.dtype), f"{name}(): expected real numbers, got {input.dtype}", NotImplementedError
+    )
 
 
 @op(inplace=True)

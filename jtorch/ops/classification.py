@@ -29,7 +29,9 @@ def _class_dim(input: Array) -> int:
 def _fit_target(name: str, input: Array, target: Array) -> Array:
     """The class indices in the shape of the input without its classes."""
     _args.check(input.ndim > 0, f"{name}(): expected at least one dimension, got a scalar")
-    _args.check(_args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError)
+    _args.check(
+        _args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError
+    )
     expected = input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()
     if not expected and target.shape == (1,):
         return target.reshape(())
@@ -68,7 +70,9 @@ def _pick(scores: Array, target: Array, ignore_index: int) -> tuple[Array, Array
 
 def _likelihood(picked: Array, counted: Array, index: Array, weight: Array | None, reduction: str, name: str) -> Array:
     """The negative log-likelihood from log-probabilities of the targets; the mean is weighted and over what counts."""
-    weights = counted.astype(picked.dtype) if weight is None else jnp.where(counted, weight[index], 0).astype(picked.dtype)
+    weights = (
+        counted.astype(picked.dtype) if weight is None else jnp.where(counted, weight[index], 0).astype(picked.dtype)
+    )
     loss = -weights * jnp.where(counted, picked, 0)
     if reduction == "mean":
         return jnp.sum(loss) / jnp.sum(weights)
@@ -138,7 +142,9 @@ def _cross_entropy_of_classes(
         total = jnp.sum((jnp.expand_dims(log_sum, dim) - shifted) * _spread(weight, input), dim)
         weights = jnp.where(counted, weight[index], 0)
     even = jnp.where(counted, total, 0)
-    even = jnp.sum(even) / jnp.sum(weights) if reduction == "mean" else _args.reduce_loss(even, reduction, "cross_entropy")
+    even = (
+        jnp.sum(even) / jnp.sum(weights) if reduction == "mean" else _args.reduce_loss(even, reduction, "cross_entropy")
+    )
     return (1 - smoothing) * loss + even * (smoothing / count)
 
 
@@ -224,7 +230,9 @@ def _linear_shapes(input: Array, linear_weight: Array, linear_bias: Array | None
     fits = linear_bias is None or linear_bias.shape == shape
     _args.check(fits, f"{name} linear_bias of shape {shape}, got {getattr(linear_bias, 'shape', None)}", RuntimeError)
     batched = input.ndim == 2 or linear_weight.ndim == 2
-    _args.check(batched, f"{name} batched input for linear_weight of shape {linear_weight.shape}, got none", RuntimeError)
+    _args.check(
+        batched, f"{name} batched input for linear_weight of shape {linear_weight.shape}, got none", RuntimeError
+    )
 
 
 @op(method=False, function=False, validate=_check_linear_cross_entropy)
@@ -270,16 +278,16 @@ _REDUCTIONS = ("none", "mean", "sum")
 def _rows(name: str, input: Array, target: Array, reduction: str) -> int:
     """The number of classes of scores (C) or (N, C), once the arguments are found sound."""
     _args.check(reduction in _REDUCTIONS, f"{name}(): expected reduction {_REDUCTIONS}, got {reduction!r}")
-    _args.check(_args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError)
+    _args.check(
+        _args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError
+    )
     require_float(name, input)
     fits = input.ndim in (0, 1, 2) and (input.ndim == 0 or input.shape[-1] > 0)
     _args.check(fits, f"{name}(): expected scores (C) or (N, C), got shape {input.shape}", RuntimeError)
     return input.shape[-1] if input.ndim else 1
 
 
-def _check_multi_margin(
-    input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
-):
+def _check_multi_margin(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
     sound = p in (1, 2) and getattr(weight, "ndim", 1) == 1 and reduction in _REDUCTIONS
     values, count = np.asarray(target), input.shape[-1] if input.ndim else 1
     inside = not sound or np.all((values >= 0) & (values < count))
@@ -309,7 +317,9 @@ def multi_margin_loss(
     ranks = 1 if weight is None else weight.ndim
     _args.check(ranks == 1, f"{name}(): expected weight of one dimension, got {ranks}")
     count = _rows(name, input, target, reduction)
-    _args.check(weight is None or weight.shape == (count,), f"{name}(): expected {count} weights, got others", RuntimeError)
+    _args.check(
+        weight is None or weight.shape == (count,), f"{name}(): expected {count} weights, got others", RuntimeError
+    )
     scores = wide(input).reshape(-1, count)
     fits = target.ndim <= 1 and target.size == scores.shape[0]
     _args.check(fits, f"{name}(): expected {scores.shape[0]} targets, got shape {target.shape}", RuntimeError)

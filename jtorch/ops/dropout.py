@@ -93,7 +93,9 @@ def dropout2d(input, p=0.5, training=True, inplace=False, *, key=None):
         ValueError: p is outside the range from 0 to 1.
     """
     _check_p(p)
-    return _dropout(input, p, _feature_dims("dropout2d", input.ndim), inplace, key=key) if training and p != 0 else input
+    return (
+        _dropout(input, p, _feature_dims("dropout2d", input.ndim), inplace, key=key) if training and p != 0 else input
+    )
 
 
 @derived(method=False, function=False)
@@ -182,7 +184,9 @@ def gumbel_softmax(
     Shape: (*) -> (*)
     Source: Jang et al., arXiv 1611.01144 (2016).
     """
-    _args.check(_args.is_float(logits.dtype), f"gumbel_softmax(): expected a float dtype, got {logits.dtype}", RuntimeError)
+    _args.check(
+        _args.is_float(logits.dtype), f"gumbel_softmax(): expected a float dtype, got {logits.dtype}", RuntimeError
+    )
     dim = _args.dim(dim, logits.ndim, "gumbel_softmax")
     noise = jax.random.gumbel(key, logits.shape, wide(logits).dtype)
     soft = jax.nn.softmax((wide(logits) + noise) / tau, axis=dim).astype(logits.dtype)

@@ -26,6 +26,17 @@ def _renormed(rows: Array, max_norm: float, norm_type: float) -> Array:
     return rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1).astype(rows.dtype)
 
 
+def looked_up(input: Array, weight: Array, max_norm: float | None, norm_type: float, scale_grad_by_freq: bool) -> Array:
+    """The rows of a table, as `embedding` gives them but for padding."""
+    rows = weight.at[input].get(mode="fill", wrap_negative_indices=False)
+    if max_norm is not None:
+        rows = _replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
+    if scale_grad_by_freq:
+        counts = jnp.zeros(weight.shape[0], np.int32).at[input].add(1)
+        rows = _replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
+    return rows
+
+
 def _require_table(weight: Array) -> None:
     _args.check(weight.ndim == 2, f"embedding(): expected a weight matrix, got {weight.ndim} dimensions", RuntimeError)
 
@@ -54,12 +65,7 @@ def embedding(
     fits = input.dtype in (np.int64, np.int32)
     _args.check(fits, f"embedding(): expected an input of dtype int64 or int32, got {input.dtype}", RuntimeError)
     _require_table(weight)
-    rows = weight.at[input].get(mode="fill", wrap_negative_indices=False)
-    if max_norm is not None:
-        rows = _replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
-    if scale_grad_by_freq:
-        counts = jnp.zeros(weight.shape[0], np.int32).at[input].add(1)
-        rows = _replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
+    rows = looked_up(input, weight, max_norm, norm_type, scale_grad_by_freq)
     if padding_idx is not None:
         row = _row(padding_idx, weight.shape[0])
         rows = jnp.where((input == row)[..., None], jax.lax.stop_gradient(rows), rows)

@@ -295,3 +295,21 @@ def lu_solve(input: Array, LU_data: Array, LU_pivots: Array) -> Array:
     Raises: RuntimeError where the sizes do not match.
     """
     return linalg_lu_solve.body(LU_data, LU_pivots, input)
+
+
+@op(method=False)
+def lu_unpack(LU_data: Array, LU_pivots: Array, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
+    """The factors of `A = P @ L @ U` from their compact form; those not asked for are empty.
+
+    Shape: (*, M, N), (*, K) -> (*, M, M), (*, M, K), (*, K, N) for K = min(M, N)
+    """
+    rows, columns = LU_data.shape[-2:]
+    least = min(rows, columns)
+    P = L = U = jnp.zeros((0,), LU_data.dtype)
+    if unpack_data:
+        L = jnp.tril(LU_data[..., :, :least], -1) + jnp.eye(rows, least, dtype=LU_data.dtype)
+        U = jnp.triu(LU_data[..., :least, :])
+    if unpack_pivots:
+        order = _permutation(LU_pivots, rows)
+        P = (order[..., None, :] == jnp.arange(rows)[:, None]).astype(LU_data.dtype)
+    return LU(P, L, U)

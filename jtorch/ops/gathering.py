@@ -4,6 +4,7 @@ Compiled code cannot raise: there an index out of range reads NaN (or the extrem
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -168,3 +169,22 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Arra
     wanted = [n if i != at else indices.shape[at] for i, n in enumerate(lead)]
     places = jnp.broadcast_to(indices % input.shape[at], wanted)  # torch takes any index modulo the size
     return gather.body(jnp.broadcast_to(input, shape), at, places)
+
+
+def _check_unravel(indices: Array, shape: Sequence[int]) -> None:
+    check_range("unravel_index", indices, math.prod(shape if isinstance(shape, tuple) else (shape,)), 0, ValueError)
+
+
+@op(method=False, differentiable=False, validate=_check_unravel)
+def unravel_index(indices: Array, shape: int | Sequence[int]) -> tuple[Array, ...]:
+    """The coordinates in an array of this shape of places in it flattened, a vector for each dimension.
+
+    Shape: (*) -> (*), once for each dimension of the shape
+    Raises: ValueError for a place out of range or a negative size.
+    """
+    integers = _args.is_integral(indices.dtype) and indices.dtype != np.bool_
+    _args.check(integers, f"unravel_index(): expected integer indices, got {indices.dtype}", ValueError)
+    sizes = (shape,) if isinstance(shape, int) else shape
+    _args.check(all(n >= 0 for n in sizes), f"unravel_index(): expected sizes of 0 or more, got {sizes}", ValueError)
+    steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return tuple(indices // max(step, 1) % max(n, 1) for step, n in zip(steps, sizes, strict=True))

@@ -192,7 +192,7 @@ def _splittable(input: Any, dim: int, name: str) -> int:
     return _args.dim(dim, input.ndim, name)
 
 
-@op(view=True)
+@op(view=True, alias="unsafe_split_with_sizes")
 def split_with_sizes(input: Array, split_sizes: Sequence[int], dim: int = 0) -> tuple[Array, ...]:
     """Consecutive parts of a dimension, of the given sizes.
 
@@ -223,7 +223,7 @@ def split_evenly(input: Array, split_size: int, dim: int = 0) -> tuple[Array, ..
     return _parts(input, [min(split_size, length - i) for i in range(0, length, split_size)], at)
 
 
-@derived
+@derived(alias="unsafe_split")
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None) -> tuple:
     """Consecutive parts of a dimension: of one size, or of the sizes in a sequence.
 
@@ -236,7 +236,7 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, spli
     return split_evenly(tensor, operator.index(size), dim)
 
 
-@op(view=True)
+@op(view=True, alias="unsafe_chunk")
 def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
     """At most `chunks` consecutive parts of a dimension, all but the last of one size.
 

@@ -27,7 +27,9 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return chosen
 
 
-def reduced(name: str, loss: Array, reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> Array:
+def reduced(
+    name: str, loss: Array, reduction: str, size_average: bool | None = None, reduce: bool | None = None
+) -> Array:
     """The losses of the elements as one loss, in the way that a loss function's arguments say."""
     return _args.reduce_loss(loss, legacy_reduction(size_average, reduce, reduction), name)
 

@@ -27,7 +27,9 @@ def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Arra
     return guess, difference, mean, jnp.where(variance < 0, 0, variance)
 
 
-def _scaled(difference: Array, mean: Array, variance: Array, weight: Array | None, bias: Array | None, eps: float) -> Array:
+def _scaled(
+    difference: Array, mean: Array, variance: Array, weight: Array | None, bias: Array | None, eps: float
+) -> Array:
     """`(difference - mean) / sqrt(variance + eps) * weight + bias`, as one multiplication and one addition."""
     scale = jax.lax.rsqrt(variance + eps)
     if weight is not None:
@@ -97,7 +99,9 @@ def _batch_norm_evaluation(
     require_float("batch_norm", input)
     _check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     mean, var, weight, bias = (_per_channel(a, input.ndim) for a in (running_mean, running_var, weight, bias))
-    return _scaled(wide(input) - wide(mean), jnp.zeros_like(wide(mean)), wide(var), weight, bias, eps).astype(input.dtype)
+    return _scaled(wide(input) - wide(mean), jnp.zeros_like(wide(mean)), wide(var), weight, bias, eps).astype(
+        input.dtype
+    )
 
 
 def _write(running, new) -> None:
@@ -134,7 +138,9 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
             _args.check(running is not None, f"batch_norm(): expected {name} in evaluation, got None", RuntimeError)
         return _batch_norm_evaluation(input, running_mean, running_var, weight, bias, eps)
     many = shape[0] * math.prod(shape[2:]) != 1
-    _args.check(many, f"batch_norm(): expected more than 1 value per channel when training, got input size {list(shape)}")
+    _args.check(
+        many, f"batch_norm(): expected more than 1 value per channel when training, got input size {list(shape)}"
+    )
     _args.check(eps > 0, f"batch_norm(): expected eps > 0 when training, got {eps}")
     out, mean, var = _batch_norm_training(input, running_mean, running_var, weight, bias, momentum, eps)
     _write(running_mean, mean)
@@ -191,7 +197,9 @@ def instance_norm(
         return _batch_norm_evaluation(input, running_mean, running_var, weight, bias, eps)
     shape = _shape(input)
     many = math.prod(shape[2:]) != 1
-    _args.check(many, f"instance_norm(): expected more than 1 spatial element when training, got input size {list(shape)}")
+    _args.check(
+        many, f"instance_norm(): expected more than 1 spatial element when training, got input size {list(shape)}"
+    )
     out, mean, var = _instance_norm(input, running_mean, running_var, weight, bias, momentum, eps)
     _write(running_mean, mean)
     _write(running_var, var)
@@ -232,7 +240,9 @@ def group_norm(
 def _trailing(name: str, input: Array, normalized_shape: Sequence[int], **arrays: Array | None) -> tuple[int, ...]:
     """The dimensions that `normalized_shape` stands for, once everything is found to fit."""
     is_sequence = isinstance(normalized_shape, Sequence)
-    _args.check(is_sequence, f"{name}(): expected normalized_shape to be a tuple of ints, got {normalized_shape}", TypeError)
+    _args.check(
+        is_sequence, f"{name}(): expected normalized_shape to be a tuple of ints, got {normalized_shape}", TypeError
+    )
     shape = tuple(normalized_shape)
     _args.check(len(shape) > 0, f"{name}(): expected normalized_shape of at least one element, got none", RuntimeError)
     for what, array in arrays.items():
@@ -292,9 +302,7 @@ def rms_norm(
 
 
 @op(method=False, function=False, promote="float")
-def local_response_norm(
-    input: Array, size: int, alpha: Scalar = 1e-4, beta: Scalar = 0.75, k: Scalar = 1.0
-) -> Array:
+def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Scalar = 0.75, k: Scalar = 1.0) -> Array:
     """The input divided by `(k + alpha * mean of squares over size neighbouring channels) ** beta`.
 
     Channels beyond the first and the last count as 0.

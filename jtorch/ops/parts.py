@@ -70,6 +70,16 @@ def narrow(input: Array, dim: int, start: Scalar, length: int) -> Array:
     return jax.lax.dynamic_slice_in_dim(input, jnp.reshape(start, ()), length, at)
 
 
+@op(validate=_check_narrow)
+def narrow_copy(input: Array, dim: int, start: Scalar, length: int) -> Array:
+    """A copy of `length` places of a dimension from `start` on.
+
+    Shape: (A*, L, B*) -> (A*, length, B*)
+    Raises: IndexError or RuntimeError for places outside.
+    """
+    return narrow.body(input, dim, start, length)
+
+
 @op(view=True, method=False, function=False)
 def unfold_dimension(input: Array, dimension: int, size: int, step: int) -> Array:
     """Windows of a dimension, `step` apart, as a new last dimension. This is `Tensor.unfold`; `F.unfold` is im2col.
@@ -92,6 +102,29 @@ def unfold_dimension(input: Array, dimension: int, size: int, step: int) -> Arra
     return jnp.moveaxis(windows, at + 1, -1)
 
 
+def strided_places(
+    name: str, count: int, size: Sequence[int], stride: Sequence[int], storage_offset: int | None
+) -> Array:
+    """`storage_offset + sum(i * stride)` for each place i of an array of this size.
+
+    Raises: RuntimeError where one is not below `count`.
+    """
+    offset = storage_offset or 0
+    _args.check(len(size) == len(stride), f"{name}(): expected a stride for each size", RuntimeError)
+    _args.check(
+        all(s >= 0 for s in stride) and offset >= 0,
+        f"{name}(): expected strides of 0 or more, got {stride}",
+        RuntimeError,
+    )
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    inside = 0 in size or last < count
+    _args.check(inside, f"{name}(): expected places below {count}, got {last}", RuntimeError)
+    places = jnp.full(tuple(size), offset, np.int32)
+    for axis, step in enumerate(stride):
+        places = places + jax.lax.broadcasted_iota(np.int32, tuple(size), axis) * step
+    return places
+
+
 @op(view=True, inplace=True)
 def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Array:
     """Element `storage_offset + sum(i * stride)` of the flattened input at each place i.
@@ -100,17 +133,8 @@ def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage
     Raises: RuntimeError where a place lies outside.
     Differs: strides count elements of this input in row-major order, not of the memory below it.
     """
-    offset = storage_offset or 0
-    _args.check(len(size) == len(stride), "as_strided(): expected a stride for each size", RuntimeError)
-    _args.check(
-        all(s >= 0 for s in stride) and offset >= 0,
-        f"as_strided(): expected strides of 0 or more, got {stride}",
-        RuntimeError,
+    return (
+        input.reshape(-1)
+        .at[strided_places("as_strided", input.size, size, stride, storage_offset)]
+        .get(mode="promise_in_bounds")
     )
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    inside = 0 in size or last < input.size
-    _args.check(inside, f"as_strided(): expected places below {input.size}, got {last}", RuntimeError)
-    places = jnp.full(tuple(size), offset, np.int32)
-    for axis, step in enumerate(stride):
-        places = places + jax.lax.broadcasted_iota(np.int32, tuple(size), axis) * step
-    return input.reshape(-1).at[places].get(mode="promise_in_bounds")

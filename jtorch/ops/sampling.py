@@ -141,7 +141,12 @@ def _check_std(mean, std=1.0, size=None, dtype=None, key=None):
 
 @op(method=False, differentiable=False, validate=_check_std)
 def normal(
-    mean: Scalar, std: Scalar = 1.0, size: Sequence[int] | None = None, *, dtype: DType | None = None, key: Key | None = None
+    mean: Scalar,
+    std: Scalar = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    dtype: DType | None = None,
+    key: Key | None = None,
 ) -> Array:
     """Numbers drawn from normal distributions of the given means and standard deviations.
 
@@ -199,7 +204,9 @@ def poisson(input: Array, *, key: Key | None = None) -> Array:
 def _check_multinomial(input, num_samples, replacement=False, key=None):
     weights = np.atleast_2d(np.asarray(input, np.float64))
     valid = np.all(np.isfinite(weights)) and np.all(weights >= 0)
-    _args.check(valid, "multinomial(): expected finite weights >= 0, got an invalid multinomial distribution", RuntimeError)
+    _args.check(
+        valid, "multinomial(): expected finite weights >= 0, got an invalid multinomial distribution", RuntimeError
+    )
     needed = 1 if replacement else num_samples
     found = np.min(np.count_nonzero(weights, axis=1), initial=needed)
     _args.check(

@@ -5,6 +5,7 @@ the place, as in torch. Compiled code cannot raise: there an index out of range 
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, op
 from jtorch.ops.gathering import check_range, flat_places, lined_up, place_dtype, require_index
 from jtorch.ops.indexing import add_at, as_dtype, overwrite, setitem
+from jtorch.ops.parts import strided_places
 from jtorch.ops.subscript import encode
 
 _FLAT = ("index",)
@@ -336,3 +338,21 @@ def slice_scatter(
     """
     at = _args.dim(dim, input.ndim, "slice_scatter")
     return _embedded("slice_scatter", input, src, (slice(None),) * at + (slice(start, end, step),))
+
+
+@op
+def as_strided_scatter(
+    input: Array, src: Array, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Array:
+    """A copy of the input with `src` at the places that `as_strided` would read.
+
+    Shape: (*), size -> (*)
+    Raises: RuntimeError where a place lies outside or `src` has another shape.
+    Differs: the input gets no gradient at the places written; torch's gives it one there and none elsewhere.
+    """
+    shape = tuple(size)
+    _args.check(
+        src.shape == shape, f"as_strided_scatter(): expected src of shape {shape}, got {src.shape}", RuntimeError
+    )
+    places = strided_places("as_strided_scatter", input.size, size, stride, storage_offset)
+    return overwrite(input.reshape(-1), src.astype(input.dtype), (places,), _FLAT).reshape(input.shape)

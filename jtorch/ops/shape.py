@@ -404,3 +404,18 @@ def clone(input: Array, *, memory_format: Any = None) -> Array:
     Shape: (*) -> (*)
     """
     return jnp.array(input, copy=True)
+
+
+@op(function=False)
+def sum_to_size(input: Array, *sizes: int, size: Sequence[int] | None = None) -> Array:
+    """The sums over the dimensions that broadcasting `sizes` to the shape of the input repeats.
+
+    Shape: (*) -> sizes
+    Raises: RuntimeError where `sizes` does not broadcast to the input's shape.
+    """
+    sizes = sizes_of(sizes, size)
+    new = input.ndim - len(sizes)
+    fits = new >= 0 and all(m in (1, n) for m, n in zip(sizes, input.shape[new:], strict=True))
+    _args.check(fits, f"sum_to_size(): expected sizes that broadcast to {input.shape}, got {sizes}", RuntimeError)
+    repeated = tuple(d for d in range(input.ndim) if d < new or (sizes[d - new] == 1 != input.shape[d]))
+    return jnp.sum(input, repeated, dtype=input.dtype).reshape(sizes)

@@ -49,7 +49,7 @@ def order(x: Array, axis: int, descending: bool = False) -> Array:
 def ordered(x: Array, axis: int, descending: bool = False) -> tuple[Array, Array]:
     """The array sorted along an axis, and the int32 index of each element; equal elements keep their order."""
     index = order(x, axis, descending)
-    return jnp.take_along_axis(x, index, axis), index
+    return jnp.take_along_axis(x, index, axis, mode="promise_in_bounds"), index
 
 
 @op(method=False, function=False)
@@ -119,7 +119,7 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     x, axis = along(input, dim, "topk", filled=False)
     _args.check(0 <= k <= x.shape[axis], f"topk(): expected k in 0 .. {x.shape[axis]}, got {k}", RuntimeError)
     index = _greatest(x, k, axis, largest)
-    values = jnp.take_along_axis(x, index, axis)
+    values = jnp.take_along_axis(x, index, axis, mode="promise_in_bounds")
     shape = values.shape if input.ndim else () if k else (0,)
     return Extremes(values.reshape(shape), index.astype(_args.long_dtype()).reshape(shape))
 

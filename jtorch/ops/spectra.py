@@ -77,6 +77,15 @@ def linalg_householder_product(input: Array, tau: Array) -> Array:
     return jax.lax.scan(reflect, start, steps, reverse=True)[0]
 
 
+@op
+def orgqr(input: Array, tau: Array) -> Array:
+    """The first columns of a product of Householder reflections, whose vectors are below the diagonal.
+
+    Shape: (*, M, N), (*, K) -> (*, M, N)
+    """
+    return linalg_householder_product.body(input, tau)
+
+
 class LinalgSVD(NamedTuple):
     """The factors of `A = U @ diag(S) @ Vh`."""
 

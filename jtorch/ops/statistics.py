@@ -96,7 +96,7 @@ def mode(input: Array, dim: int = -1, keepdim: bool = False) -> Extremes:
     new = (values != jnp.roll(values, 1, axis)) | (place == 0)
     in_run = place - jax.lax.cummax(jnp.where(new, place, 0), axis=axis)
     end = jnp.argmax(in_run, axis, keepdims=True)  # the end of the first of the longest runs of equal values
-    index = jnp.take_along_axis(places, end, axis)
+    index = jnp.take_along_axis(places, end, axis, mode="promise_in_bounds")
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
     return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
 
@@ -121,7 +121,7 @@ def _at_rank(values: Array, rank: Array, interpolation: str) -> Array:
     """The elements at fractional ranks along the first axis."""
     rank = {"lower": jnp.floor, "higher": jnp.ceil, "nearest": jnp.round}.get(interpolation, lambda r: r)(rank)
     below, above = (f(rank).astype(jnp.int32) for f in (jnp.floor, jnp.ceil))
-    low, high = (jnp.take_along_axis(values, i, 0) for i in (below, above))
+    low, high = (jnp.take_along_axis(values, i, 0, mode="promise_in_bounds") for i in (below, above))
     if interpolation not in ("linear", "midpoint"):
         return low
     weight = 0.5 if interpolation == "midpoint" else rank - below

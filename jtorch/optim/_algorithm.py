@@ -26,17 +26,23 @@ from jtorch.optim._program import STEP, Form, Input, Pass, Program, program
 from jtorch.optim.optimizer import Optimizer
 
 
-class Plan(NamedTuple):
-    """What a step does as long as nothing but values changes."""
+class Part(NamedTuple):
+    """What a step does on one set of devices."""
 
-    layout: list  # of the optimizer, when this was made
-    absent: tuple[int, ...]  # which gradients were None
     places: list[int]  # of the parameters that step, among all
     params: list[Tensor]
     states: list[Tensor]
     counts: list[tuple[Count, int]]  # and how many had left each
     inputs: list[tuple[int, Input]]  # the numbers, with their groups
     program: Program
+
+
+class Plan(NamedTuple):
+    """What a step does as long as nothing but values changes."""
+
+    layout: list  # of the optimizer, when this was made
+    absent: tuple[int, ...]  # which gradients were None
+    parts: list[Part]
 
 
 # arrays out of tensors, and back
@@ -78,6 +84,13 @@ def put(tensors: list[Tensor], arrays: Sequence, direct: bool) -> None:
             tensor._rebind(array)
 
 
+def _elsewhere(params: list[Tensor], absent: set[int]) -> list[set[int]]:
+    """For each set of devices that parameters are on, the places of those that are not."""
+    homes = [None if i in absent else _entries.home(p) for i, p in enumerate(params)]
+    found = dict.fromkeys(home for i, home in enumerate(homes) if i not in absent)
+    return [{i for i, other in enumerate(homes) if other != home} for home in found]
+
+
 class Algorithm(Optimizer):
     """An optimizer whose step is an Optax chain on each parameter.
 
@@ -106,37 +119,36 @@ class Algorithm(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        plan, grads = self._plan()
-        if self.defaults.get("differentiable"):
-            self._step_recorded(plan, grads)
-        elif plan.params:
-            self._step(plan, grads)
+        step = self._step_recorded if self.defaults.get("differentiable") else self._step
+        parts, grads = self._plan()
+        for part in parts:
+            step(part, [grads[i] for i in part.places])
         return loss
 
-    def _step(self, plan: Plan, grads: list[Tensor]) -> None:
-        numbers = [x._value() if isinstance(x, Tensor) else x for x in self._values(plan)]
-        if running.session is None and not isinstance(plan.params[0]._value(), jax.core.Tracer):
-            arrays = donatable(plan.params), arrays_of(grads), donatable(plan.states), numbers
-            values, states = plan.program.call(*arrays)
+    def _step(self, part: Part, grads: list[Tensor]) -> None:
+        numbers = [x._value() if isinstance(x, Tensor) else x for x in self._values(part)]
+        if running.session is None and not isinstance(part.params[0]._value(), jax.core.Tracer):
+            arrays = donatable(part.params), arrays_of(grads), donatable(part.states), numbers
+            values, states = part.program.call(*arrays)
             direct = not isinstance(values[0], jax.core.Tracer)
         else:
-            values, states = plan.program.run(arrays_of(plan.params), arrays_of(grads), arrays_of(plan.states), numbers)
+            values, states = part.program.run(arrays_of(part.params), arrays_of(grads), arrays_of(part.states), numbers)
             direct = False
-        put(plan.params, values, direct)
-        put(plan.states, states, direct)
+        put(part.params, values, direct)
+        put(part.states, states, direct)
 
     def _guarded(self, step: Callable, args: Any, kwargs: dict) -> Any:
         return step(self, *args, **kwargs)
 
-    def _step_recorded(self, plan: Plan, grads: list[Tensor]) -> None:
+    def _step_recorded(self, part: Part, grads: list[Tensor]) -> None:
         """The step as one op on the tape."""
         with enable_grad():
-            for param in plan.params:
+            for param in part.params:
                 param._check_inplace()
-            flat = [*plan.params, *grads, *plan.states, *self._values(plan)]
+            flat = [*part.params, *grads, *part.states, *self._values(part)]
             edges = [x._edge() if isinstance(x, Tensor) else None for x in flat]
-            outs, node = tape.run(plan.program.op, [x._value() if isinstance(x, Tensor) else x for x in flat], edges)
-            for i, (tensor, array) in enumerate(zip([*plan.params, *plan.states], outs, strict=True)):
+            outs, node = tape.run(part.program.op, [x._value() if isinstance(x, Tensor) else x for x in flat], edges)
+            for i, (tensor, array) in enumerate(zip([*part.params, *part.states], outs, strict=True)):
                 tensor._assign(array, None if node is None else (node, i))
 
     # numbers
@@ -153,10 +165,10 @@ class Algorithm(Optimizer):
                 fixed.append((name, None))
         return Form(type(self).chain, tuple(inputs), tuple(fixed))
 
-    def _values(self, plan: Plan) -> list:
+    def _values(self, part: Part) -> list:
         """The numbers of all groups at this moment, in the order of the program: Python numbers, tensors, tracers."""
         values: list[Any] = []
-        for at, each in plan.inputs:
+        for at, each in part.inputs:
             value = each.of(self.param_groups[at])
             if each.boxed:
                 values.append(value if value.ndim == 0 else value.reshape(()))
@@ -186,22 +198,25 @@ class Algorithm(Optimizer):
 
     def _fits(self, plan: Plan) -> bool:
         """Whether a plan is still right for all but the gradients."""
-        return plan.layout == self._layout() and all(count.departures == n for count, n in plan.counts)
+        together = all(count.departures == n for part in plan.parts for count, n in part.counts)
+        return together and plan.layout == self._layout()
 
-    def _plan(self) -> tuple[Plan, list[Tensor]]:
-        """The plan for this step, and the gradients of the parameters that step."""
+    def _plan(self) -> tuple[list[Part], list]:
+        """What to do in this step, and the gradients of all parameters."""
         params = [p for group in self.param_groups for p in group["params"]]
         grads = [p._grad for p in params] if running.session is None else [p.grad for p in params]
         absent = tuple([i for i, g in enumerate(grads) if g is None])
         plan = self.__dict__.get("_last_plan")
         if plan is None or plan.absent != absent or not self._fits(plan):
-            plan = self._last_plan = self._new_plan(absent)
+            parts = [self._part({*absent, *others}) for others in _elsewhere(params, set(absent))]
+            plan = self._last_plan = Plan(self._layout(), absent, parts)
         if running.session is not None:
             running.session.guard(lambda: self._fits(plan))
-        return plan, grads if len(plan.places) == len(params) else [grads[i] for i in plan.places]
+        return plan.parts, grads
 
-    def _new_plan(self, absent: tuple[int, ...]) -> Plan:
-        missing, first = set(absent), 0
+    def _part(self, missing: set[int]) -> Part:
+        """What to do for the parameters that are not missing."""
+        first = 0
         places: dict[Tensor, int] = {}
         groups: list[tuple[Form, list[Tensor]]] = []
         found: dict[Tensor, dict[str, Tensor]] = {}
@@ -214,7 +229,7 @@ class Algorithm(Optimizer):
                 if places.setdefault(p, i) == i:
                     found[p] = self._entries(p, group, form)
         counts = self._counts(found, any(len(set(params)) < len(params) for _, params in groups))
-        return self._assembled(absent, places, groups, found, counts)
+        return self._assembled(places, groups, found, counts)
 
     def _entries(self, param: Tensor, group: dict, form: Form) -> dict[str, Tensor]:
         begun = self.__dict__.setdefault("_begun_flags", {})
@@ -228,10 +243,10 @@ class Algorithm(Optimizer):
                 _entries.part(slots)
             return {}
         others = [slots for p, slots in self.state.items() if p not in counting]
-        return dict(zip(counting, _entries.join([*counting.values()], others), strict=True))
+        return dict(zip(counting, _entries.join([*counting.values()], others, next(iter(found))), strict=True))
 
-    def _assembled(self, absent: tuple, places: dict, groups: list, found: dict, counts: dict) -> Plan:
-        """The plan, from the parameters that step, their entries and their counts."""
+    def _assembled(self, places: dict, groups: list, found: dict, counts: dict) -> Part:
+        """From the parameters that step, their entries and their counts."""
         at = {p: n for n, p in enumerate(places)}
         shared = {id(c): c for c in counts.values() if c is not None}
         count_at = {key: n for n, key in enumerate(shared)}
@@ -240,9 +255,7 @@ class Algorithm(Optimizer):
             Pass(form, tuple(at[p] for p in params), tuple(count_at.get(id(counts.get(p))) for p in params))
             for form, params in groups
         )
-        return Plan(
-            layout=self._layout(),
-            absent=absent,
+        return Part(
             places=list(places.values()),
             params=list(places),
             states=[*shared.values(), *(t for each in own for t in each)],

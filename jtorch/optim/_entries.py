@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jtorch._capture import state as running
 from jtorch._tensor import Tensor, from_array
@@ -20,14 +19,42 @@ BEGUN = "_begun"
 """A state entry that is 0 before the first step, then 1. No dictionary has it: state that was loaded has begun."""
 
 
-def _fresh(transform: optax.GradientTransformation, param: Tensor) -> dict[str, Tensor]:
+def _outside(tensor: Tensor) -> Any:
+    """The array of a tensor outside the program being traced, None if it has none there."""
+    array = tensor._raw_value if tensor._base is None else tensor._value()
+    if isinstance(array, jax.core.Tracer):
+        known = None if running.session is None else running.session.saved.get(id(tensor))
+        array = None if known is None else known[1][0]
+    return None if isinstance(array, jax.core.Tracer) else array
+
+
+def home(param: Tensor) -> frozenset | None:
+    """The devices of a parameter, None where it is known only in the program being traced."""
+    array = _outside(param)
+    return None if array is None else frozenset(array.devices())
+
+
+def _beside(array: Any, param: Tensor) -> Any:
+    """A scalar on the devices that a parameter was put on, where the step will leave it: else it compiles twice."""
+    where = _outside(param)
+    if where is None or not where.committed or array.committed:
+        return array
+    sharding = where.sharding
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    return jax.device_put(array, sharding)
+
+
+def _fresh(form: Form, group: dict, param: Tensor) -> dict[str, Tensor]:
     """New state. Under `compile` it is made outside the program, which then has it as input."""
-    array = param._raw_value if param._base is None else param._value()
+    array = _outside(param)
+    numbers = [each.of(group) for each in form.inputs for _ in range(each.width)]
     with jax.ensure_compile_time_eval():
-        if isinstance(array, jax.core.Tracer):
-            array = jnp.zeros(array.shape, array.dtype)
+        if array is None:
+            array = jnp.zeros(tuple(param.shape), param._value().dtype)
+        transform = form.transform(_outside(x) if isinstance(x, Tensor) else x for x in numbers)
         made = named(transform.init(array))
-        return {name: from_array(jnp.asarray(entry)) for name, entry in made.items() if name != BEGUN}
+        return {name: from_array(_beside(jnp.asarray(entry), param)) for name, entry in made.items() if name != BEGUN}
 
 
 def _fitting(slots: dict, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -56,15 +83,14 @@ def entries(state: dict, param: Tensor, group: dict, form: Form, begun: dict[Ten
     slots = state[param]
     known = {n: v for n, v in slots.items() if v is not None}
     if not wanted.keys() - {BEGUN} <= known.keys():
-        numbers = [each.of(group) for each in form.inputs for _ in range(each.width)]
-        slots.update(_fresh(form.transform(iter(numbers)), param))
+        slots.update(_fresh(form, group, param))
         slots.update(known)
     found = {n: _fitting(slots, n, shape) for n, shape in wanted.items() if n != BEGUN}
     if BEGUN in wanted:
         owner = next(iter(found.values()))
         if owner not in begun:
             with jax.ensure_compile_time_eval():
-                begun[owner] = from_array(jnp.asarray(float(bool(known)), _args.default_float()))
+                begun[owner] = from_array(_beside(jnp.asarray(float(bool(known)), _args.default_float()), param))
         found[BEGUN] = begun[owner]
     return {n: found[n] for n in wanted}
 
@@ -94,32 +120,30 @@ class Step(Tensor):
         return self.detach().__reduce_ex__(protocol)
 
 
-def join(stepping: list[dict], others: list[dict]) -> list[Count | None]:
+def join(stepping: list[dict], others: list[dict], param: Tensor) -> list[Count | None]:
     """Let the parameters that step read one Count for all whose numbers are equal, apart from those that do not step.
 
     Returns the Count of each; None for a number that is not known, because the program being traced has changed it.
+    New ones are made where `param` is.
     """
     kept = {id(slots[STEP]._base) for slots in others if isinstance(slots.get(STEP), Step)}
     tensors = [slots[STEP] for slots in stepping]
     joining = [t for t in tensors if not isinstance(t, Step) or t._base is None or id(t._base) in kept]
     made: dict[Any, Count] = {}
-    for tensor, number in zip(joining, jax.device_get([_outside(t) for t in joining]), strict=True):
+    for tensor, number in zip(joining, jax.device_get([_number(t) for t in joining]), strict=True):
         if number is not None:
-            _attach(tensor, number, made)
+            _attach(tensor, number, made, param)
     return [t._base if isinstance(t, Step) else None for t in tensors]
 
 
-def _outside(tensor: Tensor) -> Any:
-    """The array of a count outside the program being traced, None if it cannot be had."""
+def _number(tensor: Tensor) -> Any:
+    """The count that a tensor holds outside the program being traced, None if it cannot be had."""
     root = tensor if tensor._base is None else tensor._base
-    array = root._raw_value
-    if not isinstance(array, jax.core.Tracer):
-        return array
-    known = None if running.session is None else running.session.saved.get(id(root))
-    return known[1][0] if known is not None and isinstance(root, Count) else None
+    changed = isinstance(root._raw_value, jax.core.Tracer) and not isinstance(root, Count)
+    return None if changed else _outside(root)
 
 
-def _attach(tensor: Tensor, number: Any, made: dict[Any, Count]) -> None:
+def _attach(tensor: Tensor, number: Any, made: dict[Any, Count], param: Tensor) -> None:
     """Let a tensor read the Count of its number, which is among those `made` or is made now."""
     array = None
     if tensor._base is not None:
@@ -130,7 +154,7 @@ def _attach(tensor: Tensor, number: Any, made: dict[Any, Count]) -> None:
     if key not in made:
         count = made[key] = object.__new__(Count)
         with jax.ensure_compile_time_eval():
-            count._raw_value = jnp.array(number)
+            count._raw_value = _beside(jnp.array(number), param)
         if changed:
             count._rebind(array)
     tensor.__class__ = Step

@@ -269,7 +269,7 @@ class Adam(Algorithm):
         return _chain(
             at.maximize and optax.scale(-1.0),
             not at.decoupled_weight_decay and decay,
-            scale_by_adam(*at.betas, at.eps, at.amsgrad),
+            scale_by_adam(*at.betas, at.eps, at.amsgrad),  # type: ignore
             at.decoupled_weight_decay and decay,
             optax.scale_by_learning_rate(at.lr),
         )

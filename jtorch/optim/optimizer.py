@@ -120,7 +120,7 @@ class Optimizer:
         running.session.guard(self._settings)
         before = {k: dict(v) if isinstance(v, dict) else v for k, v in self.state.items()}
         result = step(self, *args, **kwargs)
-        name = next(_lost(before, self.state), None)
+        name = next(_lost(before, self.state), None)  # type: ignore
         if name is not None:
             self.state = defaultdict(dict, before)
             _args.fail(

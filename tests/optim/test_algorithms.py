@@ -126,7 +126,7 @@ def test_float32_parameters_stay_in_float32_programs():
     optimizer = optim.AdamW([p], weight_decay=0.1, amsgrad=True)
     p.grad = jtorch.ones(1000, dtype=jtorch.float32)
     optimizer.step()
-    plan = optimizer._last_plan
+    (plan,) = optimizer._last_plan.parts
     arrays = [[t._value() for t in tensors] for tensors in ([p], [p.grad], plan.states)]
     text = plan.program.call.lower(*arrays, optimizer._values(plan)).as_text()
     assert "tensor<1000xf32>" in text

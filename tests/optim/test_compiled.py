@@ -1,7 +1,11 @@
 """Steps inside `jtorch.compile`, and eager ones: the same numbers, and new programs only where something changed."""
 
 import copy
+import os
+import pathlib
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -227,7 +231,7 @@ def test_the_program_is_as_lean_as_one_written_by_hand():
     for p in params:
         p.grad = jtorch.ones(p.shape, dtype=p.dtype)
     optimizer.step()
-    plan = optimizer._last_plan
+    (plan,) = optimizer._last_plan.parts
     flat = [[t._value() for t in tensors] for tensors in (params, [p.grad for p in params], plan.states)]
     mine = plan.program.call.lower(*flat, optimizer._values(plan)).compile().as_text()
     reference = optax.adam(1e-3)
@@ -243,3 +247,40 @@ def test_the_program_is_as_lean_as_one_written_by_hand():
     assert mine.count(" fusion(") <= theirs.count(" fusion(") > 0
     assert mine.count(" exponential-minus-one(") <= 2
     assert len(plan.states) == 1 + 2 * len(params)
+
+
+PLACED = """
+import jax
+import jax.numpy as jnp
+import jtorch
+from jtorch import optim
+
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, **kw: compiled.append(event) if event == "/jax/core/compile/backend_compile_duration" else None
+)
+one, two = jax.devices()
+halves = jax.sharding.NamedSharding(jax.sharding.Mesh((one, two), "x"), jax.sharding.PartitionSpec("x"))
+for homes in ((one, two), (two, two), (halves, halves)):
+    params = [jtorch.Tensor(jax.device_put(jnp.ones(4), home)).requires_grad_() for home in homes]
+    for p in params:
+        p.grad = jtorch.Tensor(p.jax() * 1)
+    optimizer = optim.Adam(params, lr=0.5)
+    optimizer.step()
+    before = len(compiled)
+    optimizer.step()
+    assert len(compiled) == before
+    for p, home in zip(params, homes, strict=True):
+        devices = home.device_set if home is halves else {home}
+        assert p.jax().devices() == optimizer.state[p]["exp_avg"].jax().devices() == devices
+        assert (abs(p.jax()) < 1e-6).all() and optimizer.state[p]["step"].item() == 2
+print("done")
+"""
+
+
+def test_parameters_on_several_devices():
+    """Each stays where it is, with its state; parameters put on a device do not make the second step compile again."""
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    root = pathlib.Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", PLACED], env=flags, cwd=root, capture_output=True, text=True)
+    assert run.stdout.strip() == "done", run.stderr

@@ -222,7 +222,7 @@ def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
     _args.check(given, "You must define either total_steps OR (epochs AND steps_per_epoch)")
     _check_positive("epochs", epochs)
     _check_positive("steps_per_epoch", steps_per_epoch)
-    return epochs * steps_per_epoch
+    return epochs * steps_per_epoch  # type: ignore
 
 
 def _check_positive(name: str, value: Any) -> None:

@@ -58,7 +58,7 @@ class MultiplicativeLR(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable | list[Callable], last_epoch: int = -1):
-        for each in lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda]:
+        for each in lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda]:  # type: ignore
             message = f"lr_lambda should be a function, but got {type(each).__name__}"
             _args.check(callable(each), message, TypeError)
         super().__init__(optimizer, lr_lambda, last_epoch)

@@ -104,7 +104,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, lowest in zip(groups, self.min_lrs, strict=True):
             before = float(group["lr"])
-            after = max(before * self.factor, lowest)
+            after = max(before * self.factor, lowest)  # type: ignore
             if before - after > self.eps:
                 assign(group, "lr", after)
 
