@@ -6,6 +6,9 @@ This is the `__jtorch_op__` of Tensor; `_methods` puts it there.
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+from jax.core import Tracer
+
 from jtorch._capture import state
 from jtorch._tensor import Tensor, assign_checked, from_array
 from jtorch._views import Step
@@ -21,6 +24,8 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
         return _call_inplace(op, traced, static)
     program, flat, edges = _unboxed(op, traced, static)
     out, node = tape.run(program, flat, edges)
+    if not state.grad:
+        out = stopped(out)
     if program.container is None:
         result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
         return result if not op.view else result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
@@ -31,10 +36,17 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
     return program.container(results)
 
 
+def stopped(out: Any) -> Any:
+    """Outputs under no_grad, for JAX too where it is tracing: no gradient goes through them."""
+    if isinstance(out, tuple):
+        return tuple(stopped(x) for x in out)
+    return jax.lax.stop_gradient(out) if isinstance(out, Tracer) else out
+
+
 def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
     """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
     program, flat = op.program(traced, static)
-    recording = state.grad and op.differentiable
+    recording = state.grad and state.tape and op.differentiable
     arrays, edges = [], []
     for value in flat:
         edge = None
@@ -77,4 +89,5 @@ def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
     target._check_inplace()
     program, flat, edges = _unboxed(op, traced, static)
     out, node = tape.run(program, flat, edges)
+    out = out if state.grad else stopped(out)
     return assign_checked(target, out, None if node is None else (node, 0), op.name)

@@ -5,8 +5,9 @@ them inputs and outputs of one XLA program without anybody listing them. It know
 (`_raw_value`, `_base`, `_node`, `_grad`); the two passes that use it are in `_compile`.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,12 +16,23 @@ from jax.extend.core import get_opaque_trace_state
 
 
 class _State(threading.local):
-    grad = True  # whether ops on tensors record
+    grad = True  # whether ops on tensors carry gradients on: what no_grad turns off
+    tape = True  # whether they are recorded for that; off where JAX differentiates the whole
     inference = False  # inside inference_mode
     session: "Capture | None" = None  # the capture in progress
 
 
 state = _State()
+
+
+@contextlib.contextmanager
+def untaped() -> Iterator[None]:
+    """Record nothing, because JAX differentiates the whole; `no_grad` and `detach` keep their meaning for it."""
+    before, state.tape = state.tape, False
+    try:
+        yield
+    finally:
+        state.tape = before
 
 
 _top_level = get_opaque_trace_state(convention="jtorch")
@@ -86,7 +98,7 @@ class Capture:
         self.sources: list[Source] = []
         self.values: list[Any] = []  # the tracer that stands for each source
         self.guards: list[tuple[Callable, Any]] = []
-        self.modules: dict[int, tuple[Any, bool]] = {}
+        self.modules: dict[int, tuple[Any, Any]] = {}
         self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
         self.saved: dict[int, tuple[Any, tuple]] = {}  # id(tensor) -> (tensor, its state before)
         self.numbers: dict[Any, Any] = {}
@@ -179,8 +191,9 @@ class Capture:
         self.checks.append((op, traced, static))
 
     def called(self, module: Any) -> None:
-        """Note a module's training flag as part of the program."""
-        self.modules.setdefault(id(module), (module, module.training))
+        """Note a module's mode, members and settings as part of the program."""
+        if id(module) not in self.modules:
+            self.modules[id(module)] = (module, module._signature())
 
     # the run
 

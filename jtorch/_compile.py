@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch._capture import Boundary, Capture, Source, in_foreign_trace, state
+from jtorch._capture import Boundary, Capture, Source, in_foreign_trace, state, untaped
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import no_grad
+from jtorch.nn._graph import epoch
 from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
 from jtorch.ops._program import Program
@@ -183,6 +184,7 @@ class _Entry:
         self.sources = capture.sources
         self.guards = capture.guards
         self.modules = tuple(capture.modules.values())
+        self.epoch = -1  # of the modules, when they were last found to be as they were
         self.checks = _checks_of_arguments(capture, self._starts)
         self.captured = {id(s.owner): s for s in self.sources if s.slot == "self"}
         live = [x for x in leaves if isinstance(x, Tensor) and x._edge() is not None and not x._edge()[0].freed]
@@ -242,7 +244,7 @@ class _Entry:
             leaves[place] = box
         args, kwargs = jax.tree.unflatten(self.tree, leaves)
         try:
-            with capture, contextlib.nullcontext() if self.inside else no_grad():
+            with capture, contextlib.nullcontext() if self.inside else untaped():
                 result = self.function(*args, **kwargs)
                 found, self.result_tree = jax.tree.flatten(result, is_leaf=_is_tensor)
                 return then(capture, boxes, found)
@@ -282,9 +284,10 @@ class _Entry:
 
     def fits(self) -> bool:
         """Whether the program is right for the state as it is now."""
-        for module, training in self.modules:
-            if module.training is not training:
+        if epoch[0] != self.epoch:
+            if any(module._signature() != before for module, before in self.modules):
                 return False
+            self.epoch = epoch[0]
         return all(fetch() == value for fetch, value in self.guards)
 
     def run(self, inputs: list) -> Any:

@@ -77,7 +77,7 @@ class Tensor(Gradients, Conversion, Layout):
             return self._raw_value
         root = base._raw_value
         if self._chain is CUT:
-            return root
+            return _without_gradient(root)
         if self._seen() is not root:
             self._reread(root, base._edge())
         return self._raw_value
@@ -88,7 +88,7 @@ class Tensor(Gradients, Conversion, Layout):
             return
         value = root
         for step in self._chain:
-            value, edge = (value, None) if step is None else step(value, edge)
+            value, edge = (_without_gradient(value), None) if step is None else step(value, edge)
         self._raw_value, self._seen = value, weakref.ref(root)
         self._node, self._index = edge or (None, 0)
 
@@ -236,7 +236,7 @@ class Tensor(Gradients, Conversion, Layout):
         view = _blank(Tensor)
         if self._base is not None or self._chain:
             self._value()
-            view._raw_value = self._raw_value if self._chain is not CUT else None
+            view._raw_value = _without_gradient(self._raw_value) if self._chain is not CUT else None
         else:
             view._raw_value = None
         return view._as_view(self, None)
@@ -309,6 +309,11 @@ class Tensor(Gradients, Conversion, Layout):
 
     def __reduce_ex__(self, protocol: Any):
         return _unpickle, (type(self), np.asarray(self.detach()._concrete("pickle")), self._requires_grad)
+
+
+def _without_gradient(array: Any) -> Any:
+    """The array cut from what JAX differentiates, where it is being traced."""
+    return jax.lax.stop_gradient(array) if isinstance(array, Tracer) else array
 
 
 # making tensors

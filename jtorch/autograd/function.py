@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jax.core import Tracer
+
 from jtorch._capture import state
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad, no_grad
@@ -119,6 +121,11 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` unrecorded and put the call on the tape."""
         edges = [a._edge() if hasattr(a, "_edge") else None for a in args]
+        if state.grad and not state.tape and any(isinstance(getattr(a, "_raw_value", a), Tracer) for a in args):
+            raise RuntimeError(
+                f"{cls.__name__}.apply(): expected tensors whose gradients the tape computes, got values that JAX "
+                "differentiates, which would not call backward(); use jax.custom_vjp there"
+            )
         wanted = state.grad and any(e is not None for e in edges)
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(e is not None for e in edges)

@@ -1,26 +1,12 @@
 """Arrays among the arguments of a module turned into tensors, and tensors among its outputs into arrays."""
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
-
-
-@contextlib.contextmanager
-def unrecorded() -> Iterator[None]:
-    """Record nothing. Unlike `no_grad` it says nothing about what is wanted: JAX may be differentiating."""
-    before = state.grad
-    state.grad = False
-    try:
-        yield
-    finally:
-        state.grad = before
-
 
 NOTHING, ARRAYS, TENSORS = range(3)
 

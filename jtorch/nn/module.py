@@ -12,10 +12,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jtorch._capture import state
+from jtorch._capture import state, untaped
 from jtorch._tensor import Tensor, from_array
 from jtorch.nn import hooks
-from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed, unrecorded
+from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed
 from jtorch.nn._casting import Casting
 from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
@@ -147,7 +147,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         try:
             if (args and isinstance(args[0], Tensor)) or contents((args, kwargs)) != ARRAYS:
                 return call(*args, **kwargs)
-            with unrecorded():
+            with untaped():
                 return unboxed(call(*boxed(args), **boxed(kwargs)))
         finally:
             _inside.call = False

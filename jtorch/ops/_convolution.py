@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jtorch.ops import _args
-from jtorch.ops._floating import wide
 from jtorch.ops._op import Array
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
-_FEW = 4  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
+_FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
+_SOME = 4  # and up to which a loop over the groups does: slower code than theirs side by side, but compiled once
 
 
 class Window(NamedTuple):
@@ -81,14 +81,15 @@ def convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
 
     Shape: (N, C, *S), (O, C/G, *K) -> (N, O, *S')
     """
-    if not on_cpu():
-        return native(x, w, window, groups)
-    return _on_cpu(wide(x), wide(w), window, groups).astype(x.dtype)
+    if x.size == 0 or w.size == 0:
+        return jnp.zeros((x.shape[0], w.shape[0], *window.sizes(x.shape[2:], w.shape[2:])), x.dtype)
+    return _on_cpu(x, w, window, groups) if on_cpu() else native(x, w, window, groups)
 
 
 def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
     if groups > 1:
-        return _few_channels(x, w, window, groups) if w.shape[1] <= _FEW else _split(x, w, window, groups)
+        grouped = _few_channels if w.shape[1] <= _FEW else _looped if w.shape[1] <= _SOME else _split
+        return grouped(x, w, window, groups)
     if math.prod(w.shape[2:]) == 1 and not any(map(any, window.pads)):
         return _pointwise(x, w, window)
     if w.ndim == 5:
@@ -104,6 +105,14 @@ def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
     """One dense convolution for each group."""
     pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
     return jnp.concatenate([_on_cpu(a, b, window, 1) for a, b in pairs], 1)
+
+
+def _looped(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """`_split` as a loop."""
+    by_group = jnp.moveaxis(x.reshape(x.shape[0], groups, -1, *x.shape[2:]), 1, 0)
+    kernels = w.reshape(groups, -1, *w.shape[1:])
+    y = jnp.moveaxis(lax.map(lambda pair: _on_cpu(*pair, window, 1), (by_group, kernels)), 0, 1)
+    return y.reshape(x.shape[0], w.shape[0], *y.shape[3:])
 
 
 def _pointwise(x: Array, w: Array, window: Window) -> Array:
@@ -221,9 +230,12 @@ def convolve_transposed(
     reach = [d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True)]
     pads = tuple((r - p, r - p + extra) for r, p, extra in zip(reach, padding, output_padding, strict=True))
     window = Window((1,) * len(stride), pads, dilation)
+    if x.size == 0 or w.size == 0:
+        spread = tuple((size - 1) * s + 1 for size, s in zip(x.shape[2:], stride, strict=True))
+        return jnp.zeros((x.shape[0], w.shape[1] * groups, *window.sizes(spread, w.shape[2:])), x.dtype)
     if not on_cpu():
         return native(x, _turned(w, groups), window, groups, stride)
-    return _transposed_on_cpu(wide(x), wide(w), window, stride, groups).astype(x.dtype)
+    return _transposed_on_cpu(x, w, window, stride, groups)
 
 
 def _turned(w: Array, groups: int) -> Array:
@@ -236,9 +248,20 @@ def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups
     if groups > 1 and w.shape[0] // groups > _FEW:
         pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
         return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
+    if groups == 1 and math.prod(x.shape[2:]) == max(window.dilation) == 1:
+        return _from_point(x, w, window)
     if groups > 1 or max(stride) == 1:
-        return _cropped_convolution(pad_spatial(x, ((0, 0),) * len(stride), tuple(s - 1 for s in stride)), w, window, groups)
+        return _cropped_convolution(
+            pad_spatial(x, ((0, 0),) * len(stride), tuple(s - 1 for s in stride)), w, window, groups
+        )
     return _by_phase(x, w, window, stride) if w.ndim == 5 else _spread(x, w, window, stride)
+
+
+def _from_point(x: Array, w: Array, window: Window) -> Array:
+    """The transposed convolution of images of one element: a matrix product."""
+    y = jnp.matmul(x.reshape(x.shape[:2]), w.reshape(w.shape[0], -1), precision=_args.precision())
+    edges = tuple((low - k + 1, high - k + 1) for (low, high), k in zip(window.pads, w.shape[2:], strict=True))
+    return pad_spatial(y.reshape(x.shape[0], *w.shape[1:]), edges)
 
 
 def _cropped_convolution(x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -265,8 +288,10 @@ def _spread_from_kernel(x: Array, w: Array, window: Window, stride: tuple) -> Ar
     Transposed with respect to `w`, this is the gradient of an ordinary convolution's kernel, which XLA does fast.
     """
     layout = _LAYOUT[x.ndim - 2][0].replace("N", "B").replace("C", "N").replace("B", "C")
-    rest = [((size - 1) * s, *pad, d * (k - 1)) for size, s, pad, d, k in zip(
-        x.shape[2:], stride, window.pads, window.dilation, w.shape[2:], strict=True)]
+    rest = [
+        ((size - 1) * s, *pad, d * (k - 1))
+        for size, s, pad, d, k in zip(x.shape[2:], stride, window.pads, window.dilation, w.shape[2:], strict=True)
+    ]
     pads = tuple((low - reach + span, high - reach + span) for span, low, high, reach in rest)
     return lax.conv_general_dilated(
         w,
@@ -297,8 +322,10 @@ def _by_phase(x: Array, w: Array, window: Window, stride: tuple) -> Array:
     y = y.reshape(y.shape[0], *phases, *spatial)
     y = y.transpose(0, 1, *itertools.chain(*((2 + nd + i, 2 + i) for i in range(nd))))
     y = y.reshape(y.shape[0], phases[0], *(size * s for size, s in zip(spatial, stride, strict=True)))
-    wanted = ((size - 1) * s + 1 + low + high - r + 1 for size, s, (low, high), r in zip(
-        x.shape[2:], stride, window.pads, reach, strict=True))
+    wanted = (
+        (size - 1) * s + 1 + low + high - r + 1
+        for size, s, (low, high), r in zip(x.shape[2:], stride, window.pads, reach, strict=True)
+    )
     lows = (low - r + 1 for (low, _), r in zip(window.pads, reach, strict=True))
     edges = ((low, size - low - length) for low, size, length in zip(lows, wanted, y.shape[2:], strict=True))
     return pad_spatial(y, tuple(edges))

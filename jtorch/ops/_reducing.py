@@ -18,7 +18,9 @@ def along(x: Array, dim: int, name: str, filled: bool = True) -> tuple[Array, in
     axis = _args.dim(dim, x.ndim, name)
     x = jnp.atleast_1d(x)
     if filled:
-        _args.check(x.shape[axis] > 0, f"{name}(): expected dimension {dim} to have elements, got {x.shape}", IndexError)
+        _args.check(
+            x.shape[axis] > 0, f"{name}(): expected dimension {dim} to have elements, got {x.shape}", IndexError
+        )
     return x, axis
 
 

@@ -54,7 +54,9 @@ def _right(x: Array, y: Array) -> Array:
 
 
 bitwise_left_shift = _row("bitwise_left_shift", _left, "The input shifted by `other` bits to the left.")
-bitwise_right_shift = _row("bitwise_right_shift", _right, "The input shifted by `other` bits to the right, its sign kept.")
+bitwise_right_shift = _row(
+    "bitwise_right_shift", _right, "The input shifted by `other` bits to the right, its sign kept."
+)
 
 gcd = _row("gcd", jnp.gcd, "The greatest common divisor.")
 lcm = _row("lcm", jnp.lcm, "The least common multiple.")

@@ -37,7 +37,9 @@ def isclose(input: Array, other: Array, rtol: float = 1e-05, atol: float = 1e-08
     """
     same = input.dtype == other.dtype
     _args.check(same, f"isclose(): expected one dtype, got {input.dtype} and {other.dtype}", RuntimeError)
-    _args.check(rtol >= 0 and atol >= 0, f"isclose(): expected tolerances of 0 or more, got {rtol}, {atol}", RuntimeError)
+    _args.check(
+        rtol >= 0 and atol >= 0, f"isclose(): expected tolerances of 0 or more, got {rtol}, {atol}", RuntimeError
+    )
     x, y = broadcast("isclose", input, other)
     close = x == y
     if equal_nan and _args.is_inexact(x.dtype):

@@ -64,7 +64,11 @@ def _running_extreme(name: str, input: Array, dim: int, function: Callable) -> E
     best = function(order, axis=axis)
     there = (order == best) | jnp.isnan(order)
     index = jax.lax.cummax(jnp.where(there, iota(x, axis), 0), axis=axis)
-    values = jnp.take_along_axis(x, index, axis, mode="promise_in_bounds") if _args.is_float(x.dtype) else best.astype(x.dtype)
+    values = (
+        jnp.take_along_axis(x, index, axis, mode="promise_in_bounds")
+        if _args.is_float(x.dtype)
+        else best.astype(x.dtype)
+    )
     return Extremes(values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape))
 
 

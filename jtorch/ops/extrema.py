@@ -37,7 +37,9 @@ def _extreme(name: str, x: Array, dim: int | Sequence[int] | None, keepdim: bool
     whole = dim is None or dim == ()
     filled = x.size > 0 or not x.ndim or all(x.shape[a] for a in axes)
     _args.check(
-        filled, f"{name}(): expected elements to choose from, got shape {x.shape}", RuntimeError if whole else IndexError
+        filled,
+        f"{name}(): expected elements to choose from, got shape {x.shape}",
+        RuntimeError if whole else IndexError,
     )
     return (jnp.max if largest else jnp.min)(x, axes, keepdims=keepdim)
 

@@ -287,9 +287,7 @@ def _finite(x: Array, nan: Scalar, posinf: Scalar | None, neginf: Scalar | None)
 
 
 @op(inplace=True)
-def nan_to_num(
-    input: Array, nan: Scalar = 0.0, posinf: Scalar | None = None, neginf: Scalar | None = None
-) -> Array:
+def nan_to_num(input: Array, nan: Scalar = 0.0, posinf: Scalar | None = None, neginf: Scalar | None = None) -> Array:
     """The input with numbers for NaN and the infinities; None means the greatest and the least that the dtype holds.
 
     Shape: (*) -> (*)

@@ -24,7 +24,9 @@ def _slices(name: str, values: np.ndarray, dim: int) -> tuple[np.ndarray, int]:
     axis = _args.dim(dim, values.ndim, name)
     values = np.atleast_1d(values)
     filled = all(n for i, n in enumerate(values.shape) if i != axis)
-    _args.check(filled or values.shape[axis] == 0, f"{name}(): expected elements, got shape {values.shape}", RuntimeError)
+    _args.check(
+        filled or values.shape[axis] == 0, f"{name}(): expected elements, got shape {values.shape}", RuntimeError
+    )
     return np.moveaxis(values, axis, 0), axis
 
 
@@ -100,7 +102,9 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
 
 def _check_sorter(sorted_sequence: Array, sorter: Array) -> None:
     fits = sorter.shape == sorted_sequence.shape and sorter.dtype == _args.long_dtype()
-    text = f"searchsorted(): expected an int64 sorter of shape {sorted_sequence.shape}, got {sorter.dtype} {sorter.shape}"
+    text = (
+        f"searchsorted(): expected an int64 sorter of shape {sorted_sequence.shape}, got {sorter.dtype} {sorter.shape}"
+    )
     _args.check(fits, text, RuntimeError)
 
 
@@ -142,7 +146,9 @@ def searchsorted(
     _args.check(known, f"searchsorted(): expected side 'left' or 'right', got {side!r}", RuntimeError)
     _args.check(not (right and side == "left"), "searchsorted(): expected one side, got right and 'left'", RuntimeError)
     fits = len(shape) == 1 or (len(shape) > 1 and len(shape) == len(given) and shape[:-1] == given[:-1])
-    _args.check(fits, f"searchsorted(): expected one sequence, or one for each row of {given}, got {shape}", RuntimeError)
+    _args.check(
+        fits, f"searchsorted(): expected one sequence, or one for each row of {given}, got {shape}", RuntimeError
+    )
     if sorter is not None:
         _check_sorter(sorted_sequence, sorter)
         sorted_sequence = jnp.take_along_axis(sorted_sequence, sorter, -1)

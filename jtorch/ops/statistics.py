@@ -111,7 +111,9 @@ def _check_quantile(name: str, x: Array, q: Array | Scalar, interpolation: str) 
     _args.check(floats, f"{name}(): expected float32 or float64, got {x.dtype}", RuntimeError)
     known = interpolation in _INTERPOLATIONS
     _args.check(known, f"{name}(): expected interpolation among {_INTERPOLATIONS}, got {interpolation!r}", RuntimeError)
-    _args.check(jnp.ndim(q) <= 1, f"{name}(): expected q as a number or a vector, got shape {jnp.shape(q)}", RuntimeError)
+    _args.check(
+        jnp.ndim(q) <= 1, f"{name}(): expected q as a number or a vector, got shape {jnp.shape(q)}", RuntimeError
+    )
     number = not hasattr(q, "dtype") or q.aval.weak_type
     _args.check(number or q.dtype == x.dtype, f"{name}(): expected q of dtype {x.dtype}, got {q}", RuntimeError)
     _args.check(x.size > 0, f"{name}(): expected elements, got shape {x.shape}", RuntimeError)
@@ -222,7 +224,9 @@ def bincount(input: Array, weights: Array | None = None, minlength: int = 0) -> 
     fits = weights is None or weights.shape == input.shape
     _args.check(fits, "bincount(): expected weights of the shape of the input, got others", RuntimeError)
     numbers = concrete(input, "bincount")
-    _args.check(numbers.min(initial=0) >= 0, "bincount(): expected numbers of 0 or more, got negative ones", RuntimeError)
+    _args.check(
+        numbers.min(initial=0) >= 0, "bincount(): expected numbers of 0 or more, got negative ones", RuntimeError
+    )
     found = np.bincount(numbers, None if weights is None else concrete(weights, "bincount"), minlength)
     dtype = _args.long_dtype() if weights is None else weights.dtype if weights.dtype == jnp.float32 else np.float64
     return jnp.asarray(found, jax.dtypes.canonicalize_dtype(dtype))

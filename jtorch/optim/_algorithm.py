@@ -138,7 +138,8 @@ class Algorithm(Optimizer):
         put(part.states, states, direct)
 
     def _guarded(self, step: Callable, args: Any, kwargs: dict) -> Any:
-        return step(self, *args, **kwargs)
+        own = step is _OWN_STEP
+        return step(self, *args, **kwargs) if own else super()._guarded(step, args, kwargs)
 
     def _step_recorded(self, part: Part, grads: list[Tensor]) -> None:
         """The step as one op on the tape."""
@@ -263,3 +264,6 @@ class Algorithm(Optimizer):
             inputs=[(i, each) for i, (form, _) in enumerate(groups) for each in form.inputs],
             program=program(passes, tuple(map(len, own)), len(shared)),
         )
+
+
+_OWN_STEP = Algorithm.step.__wrapped__  # type: ignore[attr-defined]

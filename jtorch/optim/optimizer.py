@@ -119,15 +119,18 @@ class Optimizer:
             return step(self, *args, **kwargs)
         running.session.guard(self._settings)
         before = {k: dict(v) if isinstance(v, dict) else v for k, v in self.state.items()}
-        result = step(self, *args, **kwargs)
-        name = next(_lost(before, self.state), None)  # type: ignore
-        if name is not None:
-            self.state = defaultdict(dict, before)
-            _args.fail(
-                f"step(): expected state that lives in tensors made outside compile, got {name!r} set inside; run one "
-                "step outside jtorch.compile first, keep counters in tensors, and write state in place",
-                RuntimeError,
-            )
+        try:
+            result = step(self, *args, **kwargs)
+            for name in _lost(before, self.state, running.session.saved):
+                _args.fail(
+                    f"step(): expected state that lives in tensors made outside compile, got {name!r} set inside; run "
+                    "one step outside jtorch.compile first, keep counters in tensors, and write state in place",
+                    RuntimeError,
+                )
+        except BaseException:
+            self.state.clear()
+            self.state.update(before)
+            raise
         return result
 
     def _settings(self) -> list:
@@ -356,12 +359,17 @@ def _take_parameters(group: dict[str, Any]) -> None:
         group["param_names"] = names
 
 
-def _lost(before: dict, after: dict) -> Iterable[str]:
-    """The names of state entries that one run of a traced step has made or replaced by something of the trace."""
+def _lost(before: dict, after: dict, known: dict) -> Iterable[str]:
+    """The names of state entries that one run of a traced step has made or replaced by something of the trace.
+
+    `known` are the tensors, by id, that have a value outside it.
+    """
     for key, entries in after.items():
         old = before.get(key, {})
         for name, value in entries.items() if isinstance(entries, dict) else ():
-            kept = isinstance(value, Tensor) and not isinstance(value._raw_value, jax.core.Tracer)
+            kept = isinstance(value, Tensor) and (
+                id(value) in known or not isinstance(value._raw_value, jax.core.Tracer)
+            )
             if not kept and (not isinstance(old, dict) or old.get(name, required) is not value):
                 yield name
 

@@ -541,3 +541,26 @@ def test_saving_to_a_file_of_pickle():
     twins.ours.load_state_dict(loaded)
     twins.step(2)
     twins.check(rtol=1e-12)
+
+
+class Clipped(optim.Adam):
+    """An algorithm with something before its step, and a setting that is read as a number."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad.mul_(group["lr"])
+        return super().step(closure)
+
+
+def test_a_class_that_users_derive_from_an_algorithm_under_compile():
+    p, q = leaf(np.ones(3)), leaf(np.ones(3))
+    optimizer, other = Clipped([p]), Clipped([q])
+    step = jtorch.compile(lambda: optimizer.step())
+    np.testing.assert_allclose(
+        _run_momentum(step, optimizer, p, (0.1, 0.1, 0.3)),
+        _run_momentum(other.step, other, q, (0.1, 0.1, 0.3)),
+        rtol=1e-12,
+    )
+    assert step.traces == 2
+    assert optimizer.state[p]["step"].item() == 3

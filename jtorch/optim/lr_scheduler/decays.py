@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jtorch.ops import _args
@@ -21,11 +21,11 @@ class LambdaLR(LRScheduler):
         ValueError: there are more or fewer functions than groups.
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable | list[Callable], last_epoch: int = -1):
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable | Sequence[Callable], last_epoch: int = -1):
         self.optimizer = optimizer
         count = len(optimizer.param_groups)
         many = isinstance(lr_lambda, list | tuple)
-        self.lr_lambdas = list(lr_lambda) if many else [lr_lambda] * count  # type: ignore[call-overload]
+        self.lr_lambdas: list[Any] = list(lr_lambda) if many else [lr_lambda] * count  # type: ignore[call-overload]
         _args.check(len(self.lr_lambdas) == count, f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
 
@@ -57,7 +57,7 @@ class MultiplicativeLR(LambdaLR):
         TypeError: one is no function.
     """
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable | list[Callable], last_epoch: int = -1):
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable | Sequence[Callable], last_epoch: int = -1):
         for each in lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda]:  # type: ignore
             message = f"lr_lambda should be a function, but got {type(each).__name__}"
             _args.check(callable(each), message, TypeError)
