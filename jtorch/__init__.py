@@ -198,6 +198,7 @@ from jtorch.ops.contraction import tensordot as tensordot
 from jtorch.ops.conv import conv1d as conv1d
 from jtorch.ops.conv import conv2d as conv2d
 from jtorch.ops.conv import conv3d as conv3d
+from jtorch.ops.conv import conv_tbc as conv_tbc
 from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
 from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
 from jtorch.ops.conv import conv_transpose3d as conv_transpose3d
@@ -237,11 +238,13 @@ from jtorch.ops.factors import cholesky as cholesky
 from jtorch.ops.factors import cholesky_inverse as cholesky_inverse
 from jtorch.ops.factors import cholesky_solve as cholesky_solve
 from jtorch.ops.factors import lu_solve as lu_solve
+from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
 from jtorch.ops.gathering import gather as gather
 from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
 from jtorch.ops.gathering import take_along_dim as take_along_dim
+from jtorch.ops.gathering import unravel_index as unravel_index
 from jtorch.ops.indexing import index_put as index_put
 from jtorch.ops.joining import block_diag as block_diag
 from jtorch.ops.joining import cartesian_prod as cartesian_prod
@@ -249,6 +252,7 @@ from jtorch.ops.joining import cat as cat
 from jtorch.ops.joining import cat as concat
 from jtorch.ops.joining import cat as concatenate
 from jtorch.ops.joining import chunk as chunk
+from jtorch.ops.joining import chunk as unsafe_chunk
 from jtorch.ops.joining import column_stack as column_stack
 from jtorch.ops.joining import combinations as combinations
 from jtorch.ops.joining import dsplit as dsplit
@@ -257,7 +261,9 @@ from jtorch.ops.joining import hsplit as hsplit
 from jtorch.ops.joining import hstack as hstack
 from jtorch.ops.joining import meshgrid as meshgrid
 from jtorch.ops.joining import split as split
+from jtorch.ops.joining import split as unsafe_split
 from jtorch.ops.joining import split_with_sizes as split_with_sizes
+from jtorch.ops.joining import split_with_sizes as unsafe_split_with_sizes
 from jtorch.ops.joining import stack as stack
 from jtorch.ops.joining import tensor_split as tensor_split
 from jtorch.ops.joining import unbind as unbind
@@ -280,6 +286,7 @@ from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
+from jtorch.ops.parts import narrow_copy as narrow_copy
 from jtorch.ops.parts import select as select
 from jtorch.ops.pointwise import acos as acos
 from jtorch.ops.pointwise import acos as arccos
@@ -389,6 +396,7 @@ from jtorch.ops.rounding import sign as sign
 from jtorch.ops.rounding import signbit as signbit
 from jtorch.ops.rounding import trunc as fix
 from jtorch.ops.rounding import trunc as trunc
+from jtorch.ops.scattering import as_strided_scatter as as_strided_scatter
 from jtorch.ops.scattering import index_add as index_add
 from jtorch.ops.scattering import index_copy as index_copy
 from jtorch.ops.scattering import index_fill as index_fill
@@ -431,6 +439,7 @@ from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import topk as topk
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
+from jtorch.ops.spectra import orgqr as orgqr
 from jtorch.ops.spectra import qr as qr
 from jtorch.ops.spectra import svd as svd
 from jtorch.ops.spectra import vander as vander

@@ -25,6 +25,8 @@ def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
         device = _types.device(device)
         if not isinstance(array, Tracer) and _types.device_of(array) != device:
             array = jax.device_put(array, device.jax())
+    if requires_grad and not _args.is_inexact(array.dtype):
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     made = from_array(array)
     return made.requires_grad_() if requires_grad else made
 

@@ -44,7 +44,7 @@ class Gradients:
             RuntimeError: an integer tensor, or a tensor that was computed.
         """
         if requires_grad and not _args.is_inexact(self._value().dtype):
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if not requires_grad and self._edge() is not None and self._node is not None:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         if self._node is None:
@@ -67,7 +67,8 @@ class Gradients:
                 )
             if tuple(value.shape) != tuple(self.shape):
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {list(self.shape)}, got {list(value.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
         if state.session is not None:
             state.session.writes_grad(self)

@@ -122,7 +122,7 @@ def _getitem(self, index):
 
 
 def _setitem(self, index, value):
-    self._check_inplace()
+    self._check_inplace(part=True)
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, Tensor | jax.Array | int | float | complex):
         value = _creation.as_tensor(value)
@@ -249,6 +249,7 @@ _WRITTEN = {
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
+    "real": property(registry["real"]), "imag": property(registry["imag"]),
     "mT": property(_matrix_transpose), "T": property(_all_transposed),
     "H": property(lambda self: _matrix_transpose(self).conj()),
     "mH": property(lambda self: _matrix_transpose(self).conj()),

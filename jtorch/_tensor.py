@@ -189,13 +189,14 @@ class Tensor(Gradients, Conversion, Layout):
             self._node, self._index = edge or (None, 0)
         return self
 
-    def _check_inplace(self) -> None:
-        """Raise where torch refuses to write in place while recording."""
+    def _check_inplace(self, part: bool = False) -> None:
+        """Raise where torch refuses to write in place (to a `part` of the tensor) while recording."""
         if not state.grad:
             return
         if self._base is None:
             if self._requires_grad and self._node is None:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+                what = "a view of a leaf" if part else "a leaf"
+                raise RuntimeError(f"{what} Variable that requires grad is being used in an in-place operation.")
         elif None not in self._chain and self._base._requires_grad and self._base._node is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
@@ -296,7 +297,7 @@ class Tensor(Gradients, Conversion, Layout):
     def __deepcopy__(self, memo: dict) -> "Tensor":
         if self._edge() is not None and self._node is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user support the deepcopy protocol at the moment."
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
             )
         if id(self) in memo:
             return memo[id(self)]

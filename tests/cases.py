@@ -109,17 +109,26 @@ def theirs(entry: Any) -> Callable:
 
 def ours(entry: Any) -> Callable | None:
     """Its counterpart in jtorch, or None where there is none yet."""
-    function = entry.op
+    function, name = entry.op, entry.name
+    if getattr(torch.Tensor, name, None) is function:
+        return follow(jtorch.Tensor, name)
+    named = any(follow(theirs, name) and not follow(mine, name) for theirs, mine in ((torch, jtorch), (torch.Tensor, jtorch.Tensor)))
     if _is_their_lambda(function):
-        return _rebound(function) if _has_all(function) else None
-    return follow(jtorch, entry.name) or follow(jtorch.Tensor, entry.name)
+        return _rebound(function) if not named and _has_all(function) else None
+    return follow(jtorch, name)
 
 
 def _has_all(function: Callable) -> bool:
-    """Whether jtorch has every name that a lambda of torch's uses."""
-    known = (jtorch, jtorch.Tensor, jtorch.nn, jtorch.nn.functional, getattr(jtorch, "linalg", None), getattr(jtorch, "special", None))
-    used = [n for n in function.__code__.co_names if n not in ("torch", "wrapper_set_seed", "shape", "grad", "backward")]
-    return all(any(hasattr(place, n) for place in known) for n in used)
+    """Whether jtorch has the function or the method that a lambda of torch's calls."""
+    names = [n for n in function.__code__.co_names if n != "wrapper_set_seed"]
+    if "torch" not in names:
+        return all(hasattr(jtorch.Tensor, n) or n in ("grad", "backward") for n in names)
+    root: Any = jtorch
+    for name in names[names.index("torch") + 1 :]:
+        root = getattr(root, name, None)
+        if callable(root) or root is None:
+            break
+    return root is not None
 
 
 @functools.cache

@@ -252,7 +252,8 @@ def test_no_deferred_work(path):
 
 @pytest.mark.parametrize("path", **ids)
 def test_file_is_a_room(path):
-    assert len(path.read_text().splitlines()) <= LONG_FILE
+    limit = LONG_FILE if path.name != "__init__.py" else None  # an index has a line for every name
+    assert limit is None or len(path.read_text().splitlines()) <= limit
 
 
 def test_long_functions_are_listed():

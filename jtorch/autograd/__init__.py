@@ -1,6 +1,7 @@
 """The index of automatic differentiation over tensors. The tape itself is in `tape`."""
 
 from jtorch.autograd.function import Function as Function
+from jtorch.autograd.function import Variable as Variable
 from jtorch.autograd.grad_mode import enable_grad as enable_grad
 from jtorch.autograd.grad_mode import inference_mode as inference_mode
 from jtorch.autograd.grad_mode import no_grad as no_grad

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 from jax.core import Tracer
 
 from jtorch._capture import state
@@ -57,6 +58,8 @@ class FunctionNode:
         self.hooks: dict | None = None
         self.retains: dict | None = None
         self.freed = False
+        self.materialize = ctx.materialize_grads
+        self.others: list[tuple[int, Any]] = []  # the outputs that carry no gradient: their places and shapes
 
     def name(self) -> str:
         """The function's name, as torch says it."""
@@ -72,6 +75,8 @@ class FunctionNode:
         if self.freed:
             raise RuntimeError(tape.FREED)
         gradients = [g if create_graph or g is None else tape.make[0](g) for g in cotangents]
+        for place, aval in self.others:
+            gradients.insert(place, tape.make[0](jnp.zeros(*aval)) if self.materialize else None)
         with enable_grad() if create_graph else no_grad():
             found = self.function.backward(self.ctx, *gradients)  # type: ignore[attr-defined]
         found = found if isinstance(found, tuple | list) else (found,)
@@ -151,6 +156,8 @@ def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, arg
     results, place = [], 0
     for x in outs:
         if not any(x is c for c in carriers):
+            if hasattr(x, "_value"):
+                node.others.append((len(results), (x._value().shape, x._value().dtype)))
             results.append(x)
             continue
         if any(x is d for d in ctx._dirty):
@@ -173,3 +180,15 @@ def once_differentiable(backward: Any) -> Any:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
     return cut
+
+
+class _IsTensor(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return hasattr(instance, "_edge")
+
+
+class Variable(metaclass=_IsTensor):
+    """The old name of Tensor. `Variable(data, requires_grad)` is the tensor itself."""
+
+    def __new__(cls, data: Any, requires_grad: bool = False, volatile: bool = False) -> Any:
+        return data.requires_grad_() if requires_grad else data

@@ -206,6 +206,8 @@ class _Walk:
         avals = getattr(node, "avals", None)
         if avals is None or len(slots) == len(avals) == 1:
             return tuple(slots.values())
+        if not getattr(node, "materialize", True):
+            return tuple(slots.get(i) for i in range(len(avals)))
         zeros = (lambda a: make[0](jnp.zeros(*a))) if self.create_graph else (lambda a: jnp.zeros(*a))
         return tuple(slots[i] if i in slots else zeros(aval) for i, aval in enumerate(avals))
 
@@ -235,7 +237,8 @@ def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> No
             if output.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             array = output._value()
-            gradient = _ones(tuple(array.shape), array.dtype)
+            shape = tuple(array.shape)
+            gradient = _ones(shape, array.dtype) if state.session is None else jnp.ones(shape, array.dtype)
             gradient = make[0](gradient) if walk.create_graph else gradient
         else:
             if tuple(gradient.shape) != tuple(output.shape):
@@ -340,11 +343,12 @@ def grad(
             make[0](jnp.zeros(x.shape, x._value().dtype)) if g is None else g
             for g, x in zip(found, inputs, strict=True)
         )
-    if not allow_unused and any(g is None for g in found):
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-            "this is the desired behavior."
-        )
+    for place, gradient in enumerate(found):
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"The differentiated Tensor at index {place} appears to not have been used in the graph. Set "
+                "allow_unused=True if this is the desired behavior."
+            )
     return tuple(found)
 
 

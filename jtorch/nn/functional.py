@@ -40,6 +40,7 @@ from jtorch.ops.averaging import avg_pool3d as avg_pool3d
 from jtorch.ops.averaging import lp_pool1d as lp_pool1d
 from jtorch.ops.averaging import lp_pool2d as lp_pool2d
 from jtorch.ops.averaging import lp_pool3d as lp_pool3d
+from jtorch.ops.bags import embedding_bag as embedding_bag
 from jtorch.ops.classification import cross_entropy as cross_entropy
 from jtorch.ops.classification import linear_cross_entropy as linear_cross_entropy
 from jtorch.ops.classification import multi_margin_loss as multi_margin_loss
@@ -49,6 +50,7 @@ from jtorch.ops.classification import nll_loss as nll_loss
 from jtorch.ops.conv import conv1d as conv1d
 from jtorch.ops.conv import conv2d as conv2d
 from jtorch.ops.conv import conv3d as conv3d
+from jtorch.ops.conv import conv_tbc as conv_tbc
 from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
 from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
 from jtorch.ops.conv import conv_transpose3d as conv_transpose3d

@@ -62,6 +62,7 @@ from jtorch.ops.averaging import avg_pool3d as avg_pool3d
 from jtorch.ops.averaging import lp_pool1d as lp_pool1d
 from jtorch.ops.averaging import lp_pool2d as lp_pool2d
 from jtorch.ops.averaging import lp_pool3d as lp_pool3d
+from jtorch.ops.bags import embedding_bag as embedding_bag
 from jtorch.ops.bitwise import bitwise_and as bitwise_and
 from jtorch.ops.bitwise import bitwise_left_shift as bitwise_left_shift
 from jtorch.ops.bitwise import bitwise_not as bitwise_not
@@ -120,6 +121,7 @@ from jtorch.ops.contraction import tensordot_of as tensordot_of
 from jtorch.ops.conv import conv1d as conv1d
 from jtorch.ops.conv import conv2d as conv2d
 from jtorch.ops.conv import conv3d as conv3d
+from jtorch.ops.conv import conv_tbc as conv_tbc
 from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
 from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
 from jtorch.ops.conv import conv_transpose3d as conv_transpose3d
@@ -194,6 +196,7 @@ from jtorch.ops.factors import linalg_lu_factor_ex as linalg_lu_factor_ex
 from jtorch.ops.factors import linalg_lu_solve as linalg_lu_solve
 from jtorch.ops.factors import linalg_solve_triangular as linalg_solve_triangular
 from jtorch.ops.factors import lu_solve as lu_solve
+from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
 from jtorch.ops.folding import fold as fold
 from jtorch.ops.folding import unfold as unfold
@@ -201,6 +204,7 @@ from jtorch.ops.gathering import gather as gather
 from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
 from jtorch.ops.gathering import take_along_dim as take_along_dim
+from jtorch.ops.gathering import unravel_index as unravel_index
 from jtorch.ops.indexing import gather_counted as gather_counted
 from jtorch.ops.indexing import gather_index as gather_index
 from jtorch.ops.indexing import getitem as getitem
@@ -213,6 +217,7 @@ from jtorch.ops.joining import cat as cat
 from jtorch.ops.joining import cat as concat
 from jtorch.ops.joining import cat as concatenate
 from jtorch.ops.joining import chunk as chunk
+from jtorch.ops.joining import chunk as unsafe_chunk
 from jtorch.ops.joining import column_stack as column_stack
 from jtorch.ops.joining import combinations as combinations
 from jtorch.ops.joining import dsplit as dsplit
@@ -221,8 +226,10 @@ from jtorch.ops.joining import hsplit as hsplit
 from jtorch.ops.joining import hstack as hstack
 from jtorch.ops.joining import meshgrid as meshgrid
 from jtorch.ops.joining import split as split
+from jtorch.ops.joining import split as unsafe_split
 from jtorch.ops.joining import split_evenly as split_evenly
 from jtorch.ops.joining import split_with_sizes as split_with_sizes
+from jtorch.ops.joining import split_with_sizes as unsafe_split_with_sizes
 from jtorch.ops.joining import stack as stack
 from jtorch.ops.joining import tensor_split as tensor_split
 from jtorch.ops.joining import unbind as unbind
@@ -275,6 +282,7 @@ from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
 from jtorch.ops.padding import pad as pad
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
+from jtorch.ops.parts import narrow_copy as narrow_copy
 from jtorch.ops.parts import select as select
 from jtorch.ops.parts import unfold_dimension as unfold_dimension
 from jtorch.ops.pointwise import acos as acos
@@ -426,6 +434,7 @@ from jtorch.ops.sampling import randn_like as randn_like
 from jtorch.ops.sampling import random as random
 from jtorch.ops.sampling import randperm as randperm
 from jtorch.ops.sampling import uniform as uniform
+from jtorch.ops.scattering import as_strided_scatter as as_strided_scatter
 from jtorch.ops.scattering import index_add as index_add
 from jtorch.ops.scattering import index_copy as index_copy
 from jtorch.ops.scattering import index_fill as index_fill
@@ -462,6 +471,7 @@ from jtorch.ops.shape import ravel as ravel
 from jtorch.ops.shape import reshape as reshape
 from jtorch.ops.shape import reshape_as as reshape_as
 from jtorch.ops.shape import squeeze as squeeze
+from jtorch.ops.shape import sum_to_size as sum_to_size
 from jtorch.ops.shape import swapaxes as swapaxes
 from jtorch.ops.shape import swapdims as swapdims
 from jtorch.ops.shape import t as t
@@ -494,6 +504,7 @@ from jtorch.ops.spectra import linalg_tensorsolve as linalg_tensorsolve
 from jtorch.ops.spectra import linalg_vander as linalg_vander
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
+from jtorch.ops.spectra import orgqr as orgqr
 from jtorch.ops.spectra import power_of as power_of
 from jtorch.ops.spectra import qr as qr
 from jtorch.ops.spectra import svd as svd

@@ -33,13 +33,12 @@ def fail(message: str, error: type[Exception] = ValueError) -> NoReturn:
 
 # dtypes
 
+_PYTHON = {int: np.int64, float: np.float32, bool: np.bool_, complex: np.complex128}
 
 def to_dtype(dtype: Any) -> np.dtype:
     """A NumPy dtype from anything that names one, in the width that JAX's x64 switch allows."""
-    if dtype is float:
-        return default_float()
-    if dtype in (int, bool, complex):
-        dtype = {int: np.int64, bool: np.bool_, complex: np.complex128}[dtype]
+    if isinstance(dtype, type) and dtype in _PYTHON:
+        dtype = default_float() if dtype is float else _PYTHON[dtype]
     return jax.dtypes.canonicalize_dtype(np.dtype(getattr(dtype, "dtype", dtype)))
 
 
@@ -110,9 +109,16 @@ def result_type(*values: Any) -> np.dtype:
     result: np.dtype | None = None
     for dtype in ranks:
         if dtype is not None and (result is None or _category(dtype) > _category(result)):
-            result = dtype if result is None else promote_types(result, dtype)
+            result = dtype if result is None else _raised(result, dtype)
     assert result is not None
     return result
+
+
+def _raised(low: np.dtype, high: np.dtype) -> np.dtype:
+    """The common dtype where one of lower rank is of a higher category: a float keeps its width as it turns complex."""
+    if is_complex(high) and is_float(low):
+        return jax.dtypes.canonicalize_dtype(np.complex128 if low == np.float64 else np.complex64)
+    return promote_types(low, high)
 
 
 def _rank(value: Any) -> tuple[int, np.dtype]:

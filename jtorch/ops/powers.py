@@ -63,9 +63,9 @@ def short_power(input: Array, exponent: int | float, is_float: bool) -> Array:
 
 
 def _check_exponent(input, exponent) -> None:
-    """An integer exponent for integers must not be negative, and must be a number that their dtype holds."""
+    """An integer exponent of integers must not be negative, and must be a number that their dtype holds."""
     dtype = _args.to_dtype(input.dtype)
-    if type(exponent) is int and dtype.kind in "iu":
+    if dtype.kind in "iu":
         fits = 0 <= exponent <= np.iinfo(dtype).max
         _args.check(fits, f"pow(): expected an exponent of 0 or more that {dtype} holds, got {exponent}", RuntimeError)
 
@@ -77,10 +77,12 @@ def pow(input, exponent):
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers to a negative number or one out of range; NotImplementedError for bools to bools.
     """
-    if type(exponent) in (int, float) and hasattr(input, "dtype"):
-        _check_exponent(input, exponent)
+    kind = type(exponent)
+    if (kind is int or kind is float) and not isinstance(input, bool | int | float | complex):
+        if kind is int and not 0 <= exponent <= 127:
+            _check_exponent(input, exponent)
         if exponent in _SHORT:
-            return short_power(input, exponent, type(exponent) is float)
+            return short_power(input, exponent, kind is float)
     return power(input, exponent)
 
 

@@ -3,7 +3,6 @@
 Extremes and their indices are in `extrema`, running sums in `cumulative`, medians and counts in `statistics`.
 """
 
-import builtins
 import math
 from collections.abc import Sequence
 
@@ -152,7 +151,7 @@ def _variance(x: Array, axes: tuple[int, ...], correction: float, keepdim: bool)
     off = x - mean
     square = off.real**2 + off.imag**2 if _args.is_complex(x.dtype) else off * off
     count = math.prod(x.shape[a] for a in axes)
-    variance = jnp.sum(square, axes, keepdims=keepdim) / builtins.max(count - correction, 0)
+    variance = jnp.sum(square, axes, keepdims=keepdim) / max(count - correction, 0)
     return variance, mean if keepdim else jnp.squeeze(mean, axes)
 
 
@@ -243,7 +242,6 @@ def norm(
 
     Shape: (*) -> (* without dim)
     Raises: RuntimeError for integers, or other names of norms.
-    Differs: none of the orders is a matrix norm here but "nuc", as in torch; see linalg.matrix_norm.
     """
     if p == "nuc":
         pair = tuple(range(input.ndim)) if dim is None else dim

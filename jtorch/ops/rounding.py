@@ -31,7 +31,7 @@ trunc = _integer_of("trunc", jnp.trunc, "The next integer towards 0.", "fix")
 
 @elementwise("f")
 def _to_decimals(input: Array, decimals: int) -> Array:
-    shift = jnp.asarray(10.0 ** abs(decimals), input.dtype)
+    shift = jnp.asarray(10.0 ** builtins.abs(decimals), input.dtype)
     return jnp.round(input * shift) / shift if decimals > 0 else jnp.round(input / shift) * shift
 
 

@@ -115,7 +115,7 @@ def _check_quantile(name: str, x: Array, q: Array | Scalar, interpolation: str) 
         jnp.ndim(q) <= 1, f"{name}(): expected q as a number or a vector, got shape {jnp.shape(q)}", RuntimeError
     )
     number = not hasattr(q, "dtype") or q.aval.weak_type
-    _args.check(number or q.dtype == x.dtype, f"{name}(): expected q of dtype {x.dtype}, got {q}", RuntimeError)
+    _args.check(number or q.dtype == x.dtype, f"{name}(): expected q of dtype {x.dtype}, got another", RuntimeError)
     _args.check(x.size > 0, f"{name}(): expected elements, got shape {x.shape}", RuntimeError)
 
 
