@@ -112,7 +112,10 @@ def ours(entry: Any) -> Callable | None:
     function, name = entry.op, entry.name
     if getattr(torch.Tensor, name, None) is function:
         return follow(jtorch.Tensor, name)
-    named = any(follow(theirs, name) and not follow(mine, name) for theirs, mine in ((torch, jtorch), (torch.Tensor, jtorch.Tensor)))
+    named = any(
+        follow(theirs, name) and not follow(mine, name)
+        for theirs, mine in ((torch, jtorch), (torch.Tensor, jtorch.Tensor))
+    )
     if _is_their_lambda(function):
         return _rebound(function) if not named and _has_all(function) else None
     return follow(jtorch, name)
@@ -313,9 +316,13 @@ def second_order_cases() -> list[Case]:
     """One sample in double precision of every entry that can be differentiated twice."""
     found = []
     for entry in entries():
-        if entry.supports_autograd and entry.supports_gradgrad and torch.float64 in entry.supported_backward_dtypes("cpu"):
+        if (
+            entry.supports_autograd
+            and entry.supports_gradgrad
+            and torch.float64 in entry.supported_backward_dtypes("cpu")
+        ):
             samples = _samples(entry, torch.float64, "")
-            fit = [i for i, s in enumerate(samples) if 1 < _size(s) <= 200] or [i for i in range(len(samples))][:1]
+            fit = [i for i, s in enumerate(samples) if 1 < _size(s) <= 200] or list(range(len(samples)))[:1]
             found += [Case(entry, torch.float64, "", i) for i in fit[len(fit) // 2 :][:1]]
     return found
 
@@ -329,7 +336,11 @@ def tolerance(entry: Any, dtype: torch.dtype) -> dict:
     """The widest tolerance that torch's tests give an entry on the CPU, as arguments of `assert_close`."""
     found: dict[str, float] = {}
     for info in entry.decorators:
-        if not isinstance(info, DecorateInfo) or info.cls_name not in _THEIR_TESTS or info.device_type not in (None, "cpu"):
+        if (
+            not isinstance(info, DecorateInfo)
+            or info.cls_name not in _THEIR_TESTS
+            or info.device_type not in (None, "cpu")
+        ):
             continue
         for each in info.decorators:
             if isinstance(each, toleranceOverride) and dtype in each.d:
@@ -338,7 +349,9 @@ def tolerance(entry: Any, dtype: torch.dtype) -> dict:
                 limits = {"atol": each.d[dtype], "rtol": 0.0}
             else:
                 continue
-            found = found or dict(zip(("rtol", "atol"), torch.testing._comparison.default_tolerances(dtype), strict=True))
+            found = found or dict(
+                zip(("rtol", "atol"), torch.testing._comparison.default_tolerances(dtype), strict=True)
+            )
             found = {k: max(v, limits[k]) for k, v in found.items()}
     return found
 

@@ -1,8 +1,8 @@
 """How the tests run: options, the width of JAX's types, cheap compilation, and the ledger of gaps.
 
-    pytest tests -n 2               a bounded sample of every entry of torch's databases
-    pytest tests -n 2 --full        every sample and every dtype of theirs
-    JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_off`
+pytest tests -n 2               a bounded sample of every entry of torch's databases
+pytest tests -n 2 --full        every sample and every dtype of theirs
+JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_off`
 """
 
 import os

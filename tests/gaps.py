@@ -7,7 +7,13 @@ fail (a strict xfail), and one that matches no case fails `test_structure.py`: s
 import fnmatch
 from collections.abc import Iterable
 
-GAPS: dict[str, str] = {}
+GAPS: dict[str, str] = {
+    "repr_names_the_graph/select": "one op reads by integers and slices, so its node has one name",
+    "repr_names_the_graph/max": "one op finds the largest and the smallest, so its node has one name",
+    "repr_names_the_graph/max_dim": "one op finds the largest and the smallest, so its node has one name",
+    "repr_names_the_graph/exp": "the exponential differs in the last place, and the last digit shown with it",
+    "view_sees_later_writes/none": "the stride of a dimension of one element is the row-major one",
+}
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

@@ -177,7 +177,12 @@ def check(
 
 # rounding: where both are inexact, ours may be as far from the exact value as theirs is
 
-_DOUBLE = {torch.float32: torch.float64, torch.bfloat16: torch.float64, torch.float16: torch.float64, torch.complex64: torch.complex128}
+_DOUBLE = {
+    torch.float32: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float16: torch.float64,
+    torch.complex64: torch.complex128,
+}
 
 
 def _doubled(value: Any) -> Any:
@@ -190,7 +195,10 @@ def _doubled(value: Any) -> Any:
 
 def _as_exact(got: Outcome, expected: Outcome, exact: Outcome) -> bool:
     """Whether nothing of ours is farther from the result in double precision than torch's own worst element."""
-    parts = [(tensors(to_torch(o.outputs), torch.Tensor), to_torch(o.arguments), to_torch(o.gradients)) for o in (got, expected, exact)]
+    parts = [
+        (tensors(to_torch(o.outputs), torch.Tensor), to_torch(o.arguments), to_torch(o.gradients))
+        for o in (got, expected, exact)
+    ]
     triples = [triple for of in zip(*parts, strict=True) for triple in zip(*of, strict=True)]
     return all(_is_rounding(*(None if t is None else t.detach() for t in triple)) for triple in triples)
 
@@ -275,7 +283,9 @@ def same(mine: Any, yours: Any, what: str, values: bool = True, tolerance: Mappi
     """Assert that nested values of ours are theirs: structure, dtype, shape, requires_grad and numbers."""
     if isinstance(yours, torch.Tensor):
         assert isinstance(mine, jtorch.Tensor), f"{what}: expected a Tensor, got {type(mine).__name__}"
-        assert str(mine.dtype).removeprefix("torch.") == dtype_here(yours.dtype), f"{what}: {mine.dtype} for {yours.dtype}"
+        assert str(mine.dtype).removeprefix("torch.") == dtype_here(yours.dtype), (
+            f"{what}: {mine.dtype} for {yours.dtype}"
+        )
         assert tuple(mine.shape) == tuple(yours.shape), f"{what}: shape {tuple(mine.shape)} for {tuple(yours.shape)}"
         assert mine.requires_grad == yours.requires_grad, f"{what}: requires_grad is {mine.requires_grad}"
         if values:

@@ -530,6 +530,7 @@ def test_anomalies_of_gradients_at_special_points():
         "normalize": ([0.0, 0.0], lambda t, x: t.nn.functional.normalize(x, dim=0)),
     }
     for values, function in points.values():
+
         def differentiate(torch, values=values, function=function):
             x = torch.tensor(values, requires_grad=True)
             function(torch, x).sum().backward()

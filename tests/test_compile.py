@@ -44,7 +44,9 @@ class Net:
 def data(count=8):
     """Inputs and targets."""
     stream = np.random.default_rng(1)
-    return jtorch.tensor(stream.normal(size=(count, 4)).astype(np.float32)), jtorch.tensor(stream.normal(size=(count, 1)).astype(np.float32))
+    return jtorch.tensor(stream.normal(size=(count, 4)).astype(np.float32)), jtorch.tensor(
+        stream.normal(size=(count, 1)).astype(np.float32)
+    )
 
 
 def sgd_step(net, lr=0.1, clear=True, momentum=None):
@@ -206,7 +208,15 @@ def test_exception_while_tracing_leaves_everything_usable():
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda t: t.sum().item(), lambda t: bool(t.sum() > 0), lambda t: t.tolist(), lambda t: float(t.sum()), lambda t: t.numpy(), lambda t: t.nonzero()]
+    "ask",
+    [
+        lambda t: t.sum().item(),
+        lambda t: bool(t.sum() > 0),
+        lambda t: t.tolist(),
+        lambda t: float(t.sum()),
+        lambda t: t.numpy(),
+        lambda t: t.nonzero(),
+    ],
 )
 def test_asking_for_a_value_inside_names_the_problem(ask):
     step = jtorch.compile(lambda x: ask(x * 2))

@@ -80,7 +80,11 @@ def _weight_gradients(module, library):
         module.zero_grad()
         for out in parity.tensors(module(*args, **kwargs), library.Tensor):
             if out.requires_grad:
-                weights = np.linspace(0.5, 1.5, max(out.numel(), 1)).reshape(tuple(out.shape)) if out.numel() else np.zeros(tuple(out.shape))
+                weights = (
+                    np.linspace(0.5, 1.5, max(out.numel(), 1)).reshape(tuple(out.shape))
+                    if out.numel()
+                    else np.zeros(tuple(out.shape))
+                )
                 out.backward(library.tensor(weights).to(out.dtype), retain_graph=True)
         return _by_name((name, p.grad) for name, p in module.named_parameters() if p.grad is not None)
 
@@ -93,7 +97,9 @@ def test_looks(kind):
     assert repr(ours) == repr(theirs)
     if hasattr(theirs, "has_uninitialized_params"):
         return
-    assert [(k, tuple(v.shape)) for k, v in ours.state_dict().items()] == [(k, tuple(v.shape)) for k, v in theirs.state_dict().items()]
+    assert [(k, tuple(v.shape)) for k, v in ours.state_dict().items()] == [
+        (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
+    ]
     assert ours.state_dict()._metadata == theirs.state_dict()._metadata
     assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
     assert [n for n, _ in ours.named_modules()] == [n for n, _ in theirs.named_modules()]
@@ -136,7 +142,10 @@ def test_module_error(error):
 
         return call
 
-    parts = [(p.args, p.kwargs) if p is not None else ((), {}) for p in (module_input.constructor_input, module_input.forward_input)]
+    parts = [
+        (p.args, p.kwargs) if p is not None else ((), {})
+        for p in (module_input.constructor_input, module_input.forward_input)
+    ]
     parity.check(use(jtorch), use(torch), *parts)
 
 

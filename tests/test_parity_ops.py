@@ -56,7 +56,9 @@ TIES = {"topk", "mode", "kthvalue", "sort", "msort", "argsort", "median", "nanme
 
 
 def _has_ties(case) -> bool:
-    return case.entry.name in TIES and (case.dtype not in (torch.float32, torch.float64) or case.sample().input.numel() > 1000)
+    return case.entry.name in TIES and (
+        case.dtype not in (torch.float32, torch.float64) or case.sample().input.numel() > 1000
+    )
 
 
 def _without_places(out):

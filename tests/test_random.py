@@ -93,7 +93,10 @@ def test_permutations_and_draws_without_replacement():
     assert all(sorted(row) == [1, 2, 3] for row in drawn.tolist())
 
 
-@pytest.mark.parametrize("name, shape", [("dropout", (30, 40)), ("dropout1d", (4, 20, 5)), ("dropout2d", (4, 20, 3, 3)), ("dropout3d", (4, 20, 2, 2, 2))])
+@pytest.mark.parametrize(
+    "name, shape",
+    [("dropout", (30, 40)), ("dropout1d", (4, 20, 5)), ("dropout2d", (4, 20, 3, 3)), ("dropout3d", (4, 20, 2, 2, 2))],
+)
 def test_dropout_keeps_scales_and_differentiates(name, shape):
     x = jtorch.ones(*shape, requires_grad=True)
     y = getattr(F, name)(x, 0.25)

@@ -206,7 +206,9 @@ def test_index_is_the_records(name):
         assert hasattr(torch.Tensor, name + "_") or hasattr(torch, name + "_"), f"torch has no {name}_"
 
 
-@pytest.mark.parametrize("index", ["__init__.py", "ops/__init__.py", "nn/__init__.py", "nn/functional.py", "optim/__init__.py"])
+@pytest.mark.parametrize(
+    "index", ["__init__.py", "ops/__init__.py", "nn/__init__.py", "nn/functional.py", "optim/__init__.py"]
+)
 def test_an_index_defines_nothing(index):
     allowed = ast.Import | ast.ImportFrom | ast.Expr
     for node in tree_of(PACKAGE / index).body:
@@ -237,7 +239,9 @@ def test_files_and_public_definitions_are_documented(path):
     bare = [
         node.name
         for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
     ]
     assert not [n for n in bare if n not in _op.registry]
 

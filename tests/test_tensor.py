@@ -430,7 +430,12 @@ def test_exchange_with_numpy_and_jax():
 
 def test_tensor_beside_array_keeps_the_tape():
     x = jtorch.ones(3, requires_grad=True)
-    for y in (jnp.arange(3.0) * x, x * jnp.arange(3.0), np.arange(3.0, dtype=np.float32) * x, jnp.arange(3.0, dtype=jnp.float32) @ x):
+    for y in (
+        jnp.arange(3.0) * x,
+        x * jnp.arange(3.0),
+        np.arange(3.0, dtype=np.float32) * x,
+        jnp.arange(3.0, dtype=jnp.float32) @ x,
+    ):
         assert isinstance(y, jtorch.Tensor) and y.requires_grad
 
 

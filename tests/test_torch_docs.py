@@ -25,7 +25,9 @@ import torch
 
 import jtorch
 
-RANDOM = re.compile(r"Dropout|dropout|RReLU|rrelu|Fractional|gumbel|bernoulli|multinomial|normal|poisson|rand|Transformer|seed|uniform|init\.")
+RANDOM = re.compile(
+    r"Dropout|dropout|RReLU|rrelu|Fractional|gumbel|bernoulli|multinomial|normal|poisson|rand|Transformer|seed|uniform|init\."
+)
 """Names whose own draws cannot be shared: for these the shapes are compared, not the values."""
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\binf\b|\bnan\b)")
 
@@ -49,7 +51,10 @@ def _documented():
     return found
 
 
-DOCS = _documented()
+PLACES = ("nn", "F", "optim", "init")
+"""Whose examples are run: those of layers, functions of layers, optimizers and initial values."""
+
+DOCS = {name: doc for name, doc in _documented().items() if name.partition(".")[0] in PLACES}
 
 
 def statements(doc: str) -> list[str]:
@@ -107,7 +112,9 @@ class Stream:
     def random_(self, tensor, low=0, high=None, **_):
         low, high = (0, low) if high is None else (low, high)
         with self.library.no_grad():
-            return tensor.copy_(self.tensor(self.numbers.integers(low, high or 2**20, tuple(tensor.shape)), tensor.dtype))
+            return tensor.copy_(
+                self.tensor(self.numbers.integers(low, high or 2**20, tuple(tensor.shape)), tensor.dtype)
+            )
 
     def uniform_(self, tensor, low=0.0, high=1.0, **_):
         with self.library.no_grad():
@@ -151,7 +158,7 @@ class Session:
             warnings.simplefilter("ignore")
             try:
                 exec(compile(source, "example", "single"), self.names)
-            except Exception as error:  # noqa: BLE001 - compared
+            except Exception as error:
                 return error
         return shown
 
@@ -203,7 +210,12 @@ def test_docs(name, monkeypatch):
         try:
             _compare_values(got, expected, source, values)
             for variable in theirs.names.keys() - {"__builtins__"}:
-                if variable not in before or theirs.names[variable] is not before[variable] or "_" in source or "." in source:
+                if (
+                    variable not in before
+                    or theirs.names[variable] is not before[variable]
+                    or "_" in source
+                    or "." in source
+                ):
                     _compare_variable(ours.names.get(variable), theirs.names[variable], variable, values)
         except AssertionError as failure:
             raise AssertionError(f"after {source.strip()!r}: {failure}") from failure
@@ -235,7 +247,9 @@ def _compare_variable(mine, yours, name, values):
     elif isinstance(yours, list | tuple) and yours and all(isinstance(x, torch.Tensor) for x in yours):
         parity.same(list(mine), list(yours), name, values)
     elif isinstance(yours, bool | int | float | str) and values:
-        assert mine == pytest.approx(yours, rel=1e-5) if isinstance(yours, float) else mine == yours, f"{name}: {mine!r} for {yours!r}"
+        assert mine == pytest.approx(yours, rel=1e-5) if isinstance(yours, float) else mine == yours, (
+            f"{name}: {mine!r} for {yours!r}"
+        )
 
 
 def _rounding(tensor):

@@ -29,6 +29,13 @@ FREED = (
     "after calling backward."
 )
 
+_TORCH_NAMES = {
+    "true_divide": "div", "power": "pow", "power_of": "pow", "short_power": "pow", "matmul": "mm", "reshape": "view",
+    "slice_view": "slice", "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
+    "choose": "where",
+}  # fmt: skip
+"""What torch calls the node of an op, where the op has another name."""
+
 _counter = itertools.count()
 next_number = _counter.__next__
 """The place of the next node in the order of recording."""
@@ -96,7 +103,7 @@ class Node:
 
     def name(self) -> str:
         """torch's name, such as `AddBackward0`."""
-        words = self.program.name.split("_")
+        words = _TORCH_NAMES.get(self.program.name, self.program.name).split("_")
         return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
 
     @property

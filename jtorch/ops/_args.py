@@ -35,6 +35,7 @@ def fail(message: str, error: type[Exception] = ValueError) -> NoReturn:
 
 _PYTHON = {int: np.int64, float: np.float32, bool: np.bool_, complex: np.complex128}
 
+
 def to_dtype(dtype: Any) -> np.dtype:
     """A NumPy dtype from anything that names one, in the width that JAX's x64 switch allows."""
     if isinstance(dtype, type) and dtype in _PYTHON:

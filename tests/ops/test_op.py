@@ -72,7 +72,11 @@ def test_traced_numbers_share_a_program(declared):
 
 def test_starred_sizes():
     x = jnp.arange(6.0)
-    for out in (jtorch.ops.reshape(x, (2, 3)), jtorch.tensor([0.0] * 6).view(2, 3), jtorch.tensor([0.0] * 6).view([2, 3])):
+    for out in (
+        jtorch.ops.reshape(x, (2, 3)),
+        jtorch.tensor([0.0] * 6).view(2, 3),
+        jtorch.tensor([0.0] * 6).view([2, 3]),
+    ):
         assert out.shape == (2, 3)
 
 
@@ -86,7 +90,12 @@ def test_array_in_array_out_and_tensor_in_tensor_out():
     add = jtorch.ops.add
     x = np.ones(2, np.float32)
     assert isinstance(add(jnp.ones(2), x), jax.Array) and isinstance(add(x, 1.0), jax.Array)
-    for one, two in ((jtorch.ones(2), jnp.ones(2)), (jnp.ones(2), jtorch.ones(2)), (jtorch.ones(2), x), (1.0, jtorch.ones(2))):
+    for one, two in (
+        (jtorch.ones(2), jnp.ones(2)),
+        (jnp.ones(2), jtorch.ones(2)),
+        (jtorch.ones(2), x),
+        (1.0, jtorch.ones(2)),
+    ):
         assert isinstance(add(one, two), jtorch.Tensor)
 
 
@@ -174,7 +183,20 @@ def test_results_are_strongly_typed():
 
 # dtypes
 
-DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128"]
+DTYPES = [
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+    "complex64",
+    "complex128",
+]
 WIDE = {"float64", "complex128", "int64"}
 
 
@@ -204,7 +226,9 @@ def test_promotion_of_pairs(one, kinds):
         assert str(mine) == _known(yours), f"{kinds[0]} {one} with {kinds[1]} {two}"
         mine, yours = (t.promote_types(getattr(t, one), getattr(t, two)) for t in (jtorch, pytorch))
         assert str(mine) == str(yours), f"promote_types({one}, {two})"
-        assert jtorch.can_cast(getattr(jtorch, one), getattr(jtorch, two)) == pytorch.can_cast(getattr(pytorch, one), getattr(pytorch, two))
+        assert jtorch.can_cast(getattr(jtorch, one), getattr(jtorch, two)) == pytorch.can_cast(
+            getattr(pytorch, one), getattr(pytorch, two)
+        )
 
 
 @pytest.mark.parametrize("one", DTYPES)
