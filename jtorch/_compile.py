@@ -173,8 +173,6 @@ class _Entry:
         self._discover([_array(x) for x in inputs])
         self._build()
 
-    # finding the state
-
     def _discover(self, arrays: list) -> None:
         """The abstract run: which tensors from outside there are, and what becomes of them."""
         jax.eval_shape(lambda values: self._run_once(Capture(), values, self._plan), arrays)
@@ -250,8 +248,6 @@ class _Entry:
                 return then(capture, boxes, found)
         finally:
             capture.restore()
-
-    # the program
 
     def _build(self) -> None:
         written = set(self.writes) if not self.records else set()

@@ -41,6 +41,8 @@ from jtorch.nn.conv import Conv3d as Conv3d
 from jtorch.nn.conv import ConvTranspose1d as ConvTranspose1d
 from jtorch.nn.conv import ConvTranspose2d as ConvTranspose2d
 from jtorch.nn.conv import ConvTranspose3d as ConvTranspose3d
+from jtorch.nn.distance import CosineSimilarity as CosineSimilarity
+from jtorch.nn.distance import PairwiseDistance as PairwiseDistance
 from jtorch.nn.dropout import AlphaDropout as AlphaDropout
 from jtorch.nn.dropout import Dropout as Dropout
 from jtorch.nn.dropout import Dropout1d as Dropout1d

@@ -125,7 +125,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
                     f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
                 )
         start(self)
-        self.__dict__["training"] = True
+        vars(self)["training"] = True
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
@@ -162,7 +162,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the call of this module from now on. See `jtorch.compile`."""
-        self.__dict__["_compiled"] = compiler[0](self._call_impl)
+        vars(self)["_compiled"] = compiler[0](self._call_impl)
 
     # attributes
 

@@ -1,5 +1,7 @@
 """Rows of a table looked up in bags and reduced bag by bag: embedding_bag."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def _check_bags(input: Array, weight: Array, offsets: Array | None = None, *rest
         _args.check(starts[-1] <= input.shape[0], last, ValueError)
 
 
-def _bags(input: Array, offsets: Array | None, include_last_offset: bool) -> tuple[Array, int]:
+def _bags(input: Array, offsets: Any, include_last_offset: bool) -> tuple[Array, int]:
     """The bag of each element, and the number of bags."""
     if input.ndim == 2:
         _args.check(offsets is None, "embedding_bag(): expected no offsets for an input of two dimensions", ValueError)

@@ -14,6 +14,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._windows import Windows, windows
+from jtorch.ops.indexing import overwrite
 
 
 def _lowest(dtype: Any) -> Any:
@@ -221,8 +222,8 @@ def _max_unpool(input: Array, indices: Array, output_size: Sequence[int]) -> Arr
     lead = input.shape[:-nd]
     flat, places = (x.reshape(-1, int(np.prod(input.shape[-nd:]))) for x in (input, indices))
     empty = jnp.zeros((flat.shape[0], int(np.prod(output_size))), input.dtype)
-    put = jax.vmap(lambda zeros, at, values: zeros.at[at].set(values))
-    return put(empty, places, flat).reshape(*lead, *output_size)
+    rows = jnp.arange(flat.shape[0])[:, None]
+    return overwrite(empty, flat, (rows, places), ("index", "index")).reshape(*lead, *output_size)
 
 
 def _unpooled_size(
