@@ -29,6 +29,7 @@ def _bags(input: Array, offsets: Any, include_last_offset: bool) -> tuple[Array,
     _args.check(input.ndim == 1, f"embedding_bag(): expected 1 or 2 dimensions, got {input.ndim}", ValueError)
     fits = offsets is not None and offsets.ndim == 1
     _args.check(fits, "embedding_bag(): expected a vector of offsets for an input of one dimension", ValueError)
+    assert offsets is not None
     places = jnp.arange(input.shape[0], dtype=offsets.dtype)
     count = offsets.shape[0] - 1 if include_last_offset else offsets.shape[0]
     return jnp.searchsorted(offsets[:count], places, side="right") - 1, count
