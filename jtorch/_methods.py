@@ -155,6 +155,11 @@ def _matrix_transpose(self):
     return self.transpose(-2, -1)
 
 
+def _real(self):
+    """The real part; the tensor itself where it is real."""
+    return registry["real"](self) if self.is_complex() else self
+
+
 def _all_transposed(self):
     """The tensor with its dimensions in reverse order."""
     return self.permute(*range(self.ndim - 1, -1, -1))
@@ -249,7 +254,7 @@ _WRITTEN = {
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
-    "real": property(registry["real"]), "imag": property(registry["imag"]),
+    "real": property(_real), "imag": property(registry["imag"]),
     "mT": property(_matrix_transpose), "T": property(_all_transposed),
     "H": property(lambda self: _matrix_transpose(self).conj()),
     "mH": property(lambda self: _matrix_transpose(self).conj()),

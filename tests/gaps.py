@@ -12,6 +12,8 @@ GAPS: dict[str, str] = {
     "repr_names_the_graph/max": "one op finds the largest and the smallest, so its node has one name",
     "repr_names_the_graph/max_dim": "one op finds the largest and the smallest, so its node has one name",
     "repr_names_the_graph/exp": "the exponential differs in the last place, and the last digit shown with it",
+    "other_errors": "view() of a transposed tensor gives the right elements where torch asks for reshape()",
+    "anomalies_of_gradients_at_special_points": "xlogy(x, x) at 0: the gradient is 0 here and NaN in torch",
     "view_sees_later_writes/none": "the stride of a dimension of one element is the row-major one",
     **dict.fromkeys(
         [

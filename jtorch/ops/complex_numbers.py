@@ -36,7 +36,7 @@ def polar(abs: Array, angle: Array) -> Array:
     return jax.lax.complex(*broadcast("polar", abs * jnp.cos(angle), abs * jnp.sin(angle)))
 
 
-@op(method=False)
+@op(method=False, view=True)
 def real(input: Array) -> Array:
     """The real part.
 
@@ -46,7 +46,7 @@ def real(input: Array) -> Array:
     return input.real
 
 
-@op(method=False)
+@op(method=False, view=True)
 def imag(input: Array) -> Array:
     """The imaginary part.
 
