@@ -161,20 +161,6 @@ GAPS: dict[str, str] = {
     ),
     **dict.fromkeys(
         [
-            "op/complex-float32-0",
-            "op/complex-float32-4",
-            "op/imag-complex64-0",
-            "op/imag-complex64-2",
-            "op/polar-float32-0",
-            "op/polar-float32-4",
-            "op/view_as_complex-float32-0",
-            "op/view_as_real-complex64-0",
-            "op/view_as_real-complex64-1",
-        ],
-        "complex views: gradients and dtypes of mixed real and complex graphs are not torch's yet",
-    ),
-    **dict.fromkeys(
-        [
             "form/as_strided_scatter-method-float32",
             "form/erfinv-method-float32",
             "form/logcumsumexp-method-float32",

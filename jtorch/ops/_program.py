@@ -67,13 +67,22 @@ class Program:
 
             def pull_again(*flat):
                 _, pullback = self.recorded(wanted)(*flat[:count])
-                return tuple(pullback(tuple(flat[count:])))
+                return _pulled(pullback, tuple(flat[count:]))
 
             found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager)
         return found
 
 
-pull = jax.jit(lambda pullback, cotangents: pullback(cotangents))
+def _conjugate(array: Array) -> Array:
+    return jnp.conj(array) if _args.is_complex(array.dtype) else array
+
+
+def _pulled(pullback: Callable, cotangents: tuple) -> tuple:
+    """The gradients as torch defines them: for complex numbers they are the conjugates of JAX's cotangents."""
+    return tuple(_conjugate(g) for g in pullback(tuple(_conjugate(c) for c in cotangents)))
+
+
+pull = jax.jit(_pulled)
 """Run a recorded pullback, compiled."""
 
 
