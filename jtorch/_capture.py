@@ -57,7 +57,7 @@ class Source:
     def array(self) -> Any:
         """The value at this moment."""
         if self.slot == "self":
-            return self.owner._raw_value
+            return self.owner._raw_value if self.owner._base is None else self.owner._value()
         if self.slot == "grad":
             return self.owner._grad._raw_value
         return self.fetch()
@@ -116,10 +116,19 @@ class Capture:
         if tensor._base is not None:
             self.read(tensor._base)
             if not isinstance(tensor._raw_value, Tracer):
-                self._save(tensor)
+                self._save_view(tensor, tensor._base)
             return tensor._current()
         array = tensor._raw_value
         return array if isinstance(array, Tracer) else self._lift(tensor)
+
+    def check_fresh(self, tensor: Any) -> None:
+        """Raise for a tensor from outside: sharing its memory from now on would end with the run."""
+        root = tensor if tensor._base is None else tensor._base
+        if self._is_outside(root):
+            raise RuntimeError(
+                "compile(): expected `.data` to be set to a tensor made inside, got one from outside, whose memory would "
+                "have to be shared; use copy_(), or set it outside"
+            )
 
     def _lift(self, tensor: Any) -> Any:
         if self._known is not None:
@@ -145,6 +154,12 @@ class Capture:
         if tensor._node is not None:
             tensor._node, tensor._index = Boundary(tensor), 0
         return value
+
+    def _save_view(self, view: Any, root: Any) -> None:
+        """Save a view from outside; a program that reads it by its root does not fit once it is of another one."""
+        if id(view) not in self.saved and self._is_outside(root):
+            self.guards.append((lambda: view._base is root, True))
+        self._save(view)
 
     def _save(self, tensor: Any) -> None:
         if id(tensor) not in self.saved:

@@ -336,8 +336,11 @@ class _Entry:
         for i in self.writes:
             source = self.sources[i]
             box = source.owner if source.slot == "self" else source.owner._grad
-            box._raw_value = outs[at]
-            box._version += 1
+            if box._base is None:
+                box._raw_value = outs[at]
+                box._version += 1
+            else:
+                box._rebind(outs[at])
             at += 1
         for i in self.box_writes:
             inputs[i]._rebind(outs[at])
@@ -434,13 +437,7 @@ def _grad_place(tensor: Any, before: Any, capture: Capture, outs: list) -> tuple
 
 def _held_once() -> int:
     """What getrefcount says of an array that only its tensor holds, counted the way `_donations` does."""
-
-    class Box:
-        _raw_value = None
-
-    box = Box()
-    box._raw_value = np.zeros(1)  # type: ignore[assignment]
-    arrays = [Source(box, "self").array()]
+    arrays = [Source(from_array(np.zeros(1)), "self").array()]
     return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
 
 

@@ -43,6 +43,7 @@ class Tensor(Gradients, Conversion, Layout):
     _base: "Tensor | None" = None
     _chain: tuple = ()
     _seen: Any = None
+    _views: "dict[int, weakref.ref] | None" = None  # of a root: its views, by id, some of them dead
     _version: int = 0
     _inference: bool = False
     _post_hooks: dict | None = None
@@ -114,9 +115,50 @@ class Tensor(Gradients, Conversion, Layout):
         root = base if base._base is None else base._base
         cut = () if state.grad or step is None else CUT
         whole = step is None and (not chain or chain is CUT)
-        self._chain = CUT if whole else (*chain, step, *cut)
-        self._base, self._seen = root, weakref.ref(root._raw_value)
+        self._look_at(root, CUT if whole else (*chain, step, *cut))
         return self
+
+    def _look_at(self, root: "Tensor", chain: tuple) -> None:
+        """Be the view of a root that a chain reads."""
+        self._base, self._chain, self._seen = root, chain, weakref.ref(root._raw_value)
+        views = root._views
+        if views is None:
+            views = root._views = {}
+        elif len(views) > 64 and len(views).bit_count() == 1:  # at each power of two, forget the dead
+            for key in [key for key, view in views.items() if view() is None]:
+                del views[key]
+        views[id(self)] = weakref.ref(self)
+
+    def _move_views(self, to: "Tensor", cut: bool) -> None:
+        """Make the views of this root views of another one that holds its array now; `cut` from that one's graph."""
+        views, self._views = self._views or {}, None
+        for view in (each() for each in views.values()):
+            if view is not None and view._base is self:
+                view._look_at(to, (None, *view._chain) if cut and view._chain is not CUT else view._chain)
+
+    def _share_memory_of(self, data: "Tensor") -> None:
+        """Have the array of `data`, without its graph, and see its later writes as it sees this one's.
+
+        The new owner becomes the root where it can, since a root is read faster.
+        """
+        array = data._value()
+        root = data if data._base is None else data._base
+        plain = type(root) is Tensor and root._node is None and not root._requires_grad
+        if plain and (root is data or data._chain is CUT):
+            self._raw_value = array
+            root._move_views(self, cut=True)
+            root._look_at(self, CUT)
+        else:
+            self._raw_value = _without_gradient(array)
+            self._look_at(root, CUT if root is data or data._chain is CUT else (*data._chain, None))
+
+    def _leave_memory(self) -> None:
+        """Have an array of one's own from here on; what was a view of this tensor keeps the memory that it was of."""
+        if self._base is not None:
+            self._value()
+            self._base, self._chain = None, ()
+        elif self._views:
+            self._move_views(from_array(self._raw_value), cut=False)
 
     def _is_true_view(self) -> bool:
         """Whether torch would share memory here too: reshape and contiguous copy where the layout does not allow it."""
@@ -133,7 +175,7 @@ class Tensor(Gradients, Conversion, Layout):
         self._put(array)
 
     def _put(self, array: Any) -> None:
-        if isinstance(array, Tracer) and not isinstance(self._raw_value, Tracer):
+        if isinstance(array, Tracer) and not isinstance(self._raw_value, Tracer) and _makes_tracers():
             raise RuntimeError(
                 "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new "
                 "value would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"
@@ -257,10 +299,14 @@ class Tensor(Gradients, Conversion, Layout):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
+        value = value if isinstance(value, Tensor) else from_array(jnp.asarray(value))
         if state.session is not None:
             state.session.read(self)
-        self._base, self._chain = None, ()
-        self._put(value._value() if isinstance(value, Tensor) else jnp.asarray(value))
+            state.session.check_fresh(value)
+        self._leave_memory()
+        if self._raw_value is not value._value():
+            self._put(value._value())
+        self._share_memory_of(value)
 
     def __bool__(self) -> bool:
         value = self._concrete("bool")
@@ -310,6 +356,11 @@ class Tensor(Gradients, Conversion, Layout):
 
     def __reduce_ex__(self, protocol: Any):
         return _unpickle, (type(self), np.asarray(self.detach()._concrete("pickle")), self._requires_grad)
+
+
+def _makes_tracers() -> bool:
+    """Whether every array made at this moment is a tracer, as in `jax.jit`, so that a concrete one is from outside."""
+    return isinstance(jnp.zeros(()), Tracer)
 
 
 def _without_gradient(array: Any) -> Any:

@@ -18,7 +18,7 @@ from jtorch._capture import state
 from jtorch.autograd.grad_mode import set_grad_enabled
 from jtorch.ops import _args
 from jtorch.ops._op import registry
-from jtorch.ops._program import Program, pull
+from jtorch.ops._program import Program, pull, pulled
 
 Edge = tuple[Any, int]
 
@@ -121,7 +121,7 @@ class Node:
         if self.pullback is None or self.flat is None:
             raise RuntimeError(FREED)
         if not create_graph:
-            return pull(self.pullback, cotangents)
+            return (pulled if self.program.eager else pull)(self.pullback, cotangents)
         program = self.program.pullback(self.wanted, len(self.flat))
         edges: list[Edge | None] = [None] * len(self.flat)
         for place, edge in zip(self.wanted, self.edges, strict=True):

@@ -227,6 +227,8 @@ class GraphNode:
 def _leaf(name: str, value: Any, tensors: dict[str, bool]) -> Any:
     """A Variable or module as it is; a plain tensor as its array, noted as one."""
     if not isinstance(value, Tensor) or isinstance(value, nnx.Variable):
+        if isinstance(value, Tensor) and value._base is not None:
+            value._raw_value = value._value()  # NNX takes a Variable's array as it lies there
         return value
     tensors[name] = value._requires_grad
     return value._value()

@@ -236,6 +236,8 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
                 loose = self._non_persistent_buffers_set
                 loose.discard(name) if persistent else loose.add(name)
             value = as_buffer(value)
+        if kind != "_modules" and value is not None and value._base is not None:
+            value._value()  # most views among parameters are of tensors that nobody else has, and become roots here
         vars(self)[kind][name] = value
         epoch[0] += 1
 

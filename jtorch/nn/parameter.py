@@ -5,6 +5,7 @@ torch program does with them is Tensor's. What modules do with them is in `modul
 """
 
 import copy
+import sys
 from typing import Any
 
 import jax
@@ -18,6 +19,10 @@ from jtorch.ops import _args
 _example: Any = nnx.Variable(None, hijax=False, ref=False)
 _METADATA = _example.get_metadata()
 _TraceState = type(_example._trace_state)
+
+
+_LONELY = 3
+"""What getrefcount says of a root that only one view holds: the view, a local variable and the argument."""
 
 
 class _Owned(Tensor):
@@ -61,10 +66,21 @@ class _Owned(Tensor):
         self._raw_value = array
         self._version += 1
 
+    def _current(self) -> Any:
+        """A view's array. It is a view no longer once nothing else can reach the root."""
+        value, root = super()._current(), self._base
+        if root is not None and sys.getrefcount(root) <= _LONELY + (root._leaf is not None) and self._node is None:
+            self._raw_value, self._base, self._chain = value, None, ()
+        return value
+
     def update_from_state(self, variable_state: Any) -> None:
         """Take the value and metadata of another Variable, as NNX does when a state comes back."""
         self._node = None
+        before = self._raw_value
         super().update_from_state(variable_state)  # type: ignore[misc]
+        if self._base is not None:
+            array, self._raw_value = self._raw_value, before
+            self._rebind(array)
 
     def __str__(self) -> str:
         return repr(self)
@@ -97,27 +113,16 @@ def _array(data: Any, name: str) -> Any:
     return jnp.asarray(data)
 
 
-def _share(data: Any, owner: Tensor) -> None:
-    """Make `data` a view of the owner that took its array, so that both see later writes, as in torch.
-
-    A tensor that is itself a view or has a graph keeps its array: the two are apart from then on.
-    """
-    if type(data) is Tensor and data._base is None and data._node is None and not data._requires_grad:
-        data._as_view(owner, None)
-
-
 class Parameter(_Owned, nnx.Param):
     """A tensor that a module registers as a parameter when it is assigned as an attribute.
 
     To NNX it is an `nnx.Param`. `requires_grad` is part of its metadata.
 
     Args:
-        data: a tensor, a JAX array or a NumPy array; None makes an empty parameter.
+        data: a tensor, whose memory is shared, a JAX array or a NumPy array; None makes an empty parameter.
 
     Raises:
         RuntimeError: gradients are asked for and the dtype is neither float nor complex.
-
-    Differs: shares memory with `data` unless that is a view or was computed with gradients; then it has a copy.
     """
 
     _wants_grad = True
@@ -127,7 +132,8 @@ class Parameter(_Owned, nnx.Param):
         if requires_grad and not _args.is_inexact(array.dtype):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         self._fill(array, bool(requires_grad))
-        _share(data, self)
+        if isinstance(data, Tensor):
+            self._share_memory_of(data)
 
     def __repr__(self, **options: Any):
         return "Parameter containing:\n" + super().__repr__(**options)
@@ -139,11 +145,10 @@ class Buffer(_Owned, nnx.BatchStat):
     To NNX it is an `nnx.BatchStat`. Modules turn every tensor that becomes a buffer into one of these.
 
     Args:
-        data: a tensor, a JAX array or a NumPy array; None makes an empty buffer.
+        data: a tensor, whose memory is shared, a JAX array or a NumPy array; None makes an empty buffer.
         persistent: whether it belongs to the module's `state_dict`.
 
-    Differs: torch registers the tensor itself; here it is a new object that shares memory with `data` unless that is a
-    view or was computed with gradients.
+    Differs: torch registers the tensor itself, here `module.b is b` does not hold.
     """
 
     persistent = True
@@ -152,16 +157,11 @@ class Buffer(_Owned, nnx.BatchStat):
     def __init__(self, data: Any = None, *, persistent: bool = True):
         self._fill(_array(data, "Buffer"), False)
         self.persistent, self._is_buffer = persistent, True
-        if isinstance(data, Tensor):
-            self._take_graph(data)
-        _share(data, self)
-
-    def _take_graph(self, data: Tensor) -> None:
-        """Stand at the place of `data` on the tape."""
-        if data._edge() is not None and data._node is not None:
+        if isinstance(data, Tensor) and data._edge() is None:
+            self._share_memory_of(data)
+        elif isinstance(data, Tensor):
+            self._look_at(data if data._base is None else data._base, data._chain)
             self._node, self._index = data._node, data._index
-        elif data.requires_grad:
-            self._requires_grad = True
 
 
 def as_buffer(tensor: Any) -> Any:

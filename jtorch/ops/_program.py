@@ -67,7 +67,7 @@ class Program:
 
             def pull_again(*flat):
                 _, pullback = self.recorded(wanted)(*flat[:count])
-                return _pulled(pullback, tuple(flat[count:]))
+                return pulled(pullback, tuple(flat[count:]))
 
             found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager)
         return found
@@ -77,13 +77,13 @@ def _conjugate(array: Array) -> Array:
     return jnp.conj(array) if _args.is_complex(array.dtype) else array
 
 
-def _pulled(pullback: Callable, cotangents: tuple) -> tuple:
+def pulled(pullback: Callable, cotangents: tuple) -> tuple:
     """The gradients as torch defines them: for complex numbers they are the conjugates of JAX's cotangents."""
     return tuple(_conjugate(g) for g in pullback(tuple(_conjugate(c) for c in cotangents)))
 
 
-pull = jax.jit(_pulled)
-"""Run a recorded pullback, compiled."""
+pull = jax.jit(pulled)
+"""`pulled`, compiled: not for eager programs, whose pullback may go from one device to another."""
 
 
 def _named(function: Callable, name: str) -> Callable:
