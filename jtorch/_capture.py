@@ -49,18 +49,23 @@ class Source:
     __slots__ = ("owner", "slot", "fetch", "box")
 
     def __init__(self, owner: Any, slot: str, fetch: Any = None):
-        self.owner = owner  # a tensor, or what `fetch` reads
-        self.slot = slot  # "self", "grad" or "number"
+        self.owner = owner  # the tensor; for "grad" the one whose `.grad` it is; for "number" its name
+        self.slot = slot  # "self", "grad", "attribute" (what `fetch` finds on a module) or "number"
         self.fetch = fetch
-        self.box: Any = None  # for "grad": the tensor that was in the slot when it was traced
+        self.box: Any = None  # the tensor that was there when it was traced
+
+    def tensor(self) -> Any:
+        """The tensor that is there at this moment."""
+        if self.slot == "self":
+            return self.owner
+        return self.owner._grad if self.slot == "grad" else self.fetch()
 
     def array(self) -> Any:
         """The value at this moment."""
-        if self.slot == "self":
-            return self.owner._raw_value if self.owner._base is None else self.owner._value()
-        if self.slot == "grad":
-            return self.owner._grad._raw_value
-        return self.fetch()
+        if self.slot == "number":
+            return self.fetch()
+        tensor = self.owner if self.slot == "self" else self.tensor()
+        return tensor._raw_value if tensor._base is None else tensor._value()
 
 
 class Boundary:
@@ -98,7 +103,7 @@ class Capture:
         self.sources: list[Source] = []
         self.values: list[Any] = []  # the tracer that stands for each source
         self.guards: list[tuple[Callable, Any]] = []
-        self.modules: dict[int, tuple[Any, Any]] = {}
+        self.modules: dict[int, Any] = {}  # id(module) -> a snapshot of it, with `undo`
         self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
         self.saved: dict[int, tuple[Any, tuple]] = {}  # id(tensor) -> (tensor, its state before)
         self.numbers: dict[Any, Any] = {}
@@ -147,7 +152,7 @@ class Capture:
             self.numbers[source.owner] = value
             return value
         if tensor is None:
-            tensor = source.owner if source.slot == "self" else source.owner._grad
+            tensor = source.tensor()
         source.box = tensor
         self._save(tensor)
         tensor._raw_value = value
@@ -205,11 +210,6 @@ class Capture:
         """Note a check of values that are not known yet."""
         self.checks.append((op, traced, static))
 
-    def called(self, module: Any) -> None:
-        """Note a module's mode, members and settings as part of the program."""
-        if id(module) not in self.modules:
-            self.modules[id(module)] = (module, module._signature())
-
     # the run
 
     def __enter__(self):
@@ -220,8 +220,10 @@ class Capture:
         state.session = None
 
     def restore(self) -> None:
-        """Put every tensor back as it was before the run."""
+        """Put every tensor and module back as it was before the run."""
         for tensor, before in self.saved.values():
             tensor._restore(before)
         for tensor, grad in self.grads.values():
             tensor._grad = grad
+        for snapshot in self.modules.values():
+            snapshot.undo()

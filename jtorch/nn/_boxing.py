@@ -29,7 +29,7 @@ def boxed(value: Any) -> Any:
     """The same with every array as a tensor, random keys excepted."""
     if isinstance(value, jax.Array):
         return value if jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended) else from_array(value)  # type: ignore
-    return _rebuilt(boxed, value)
+    return rebuilt(boxed, value)
 
 
 def unboxed(value: Any) -> Any:
@@ -37,12 +37,13 @@ def unboxed(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value._value()
     if isinstance(value, tuple | list | dict):
-        return _rebuilt(unboxed, value)
+        return rebuilt(unboxed, value)
     is_tensor = lambda x: isinstance(x, Tensor)  # noqa: E731
     return jax.tree.map(lambda x: x._value() if is_tensor(x) else x, value, is_leaf=is_tensor)
 
 
-def _rebuilt(change: Callable, value: Any) -> Any:
+def rebuilt(change: Callable, value: Any) -> Any:
+    """The same tuple, list or dictionary with every element changed; anything else as it is."""
     if isinstance(value, tuple | list):
         inner = [change(x) for x in value]
         return type(value)._make(inner) if hasattr(value, "_make") else type(value)(inner)  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ record. These are Flax's semi-private names; they are used nowhere else but in `
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ HOOKS = (
     "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
     "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
-_INTERNAL = frozenset(
+INTERNAL = frozenset(
     (*REGISTRIES, *HOOKS, "_non_persistent_buffers_set", "_compiled", "_pytree__state", "_pytree__nodes")
 )
 _FRAME = "_frame"
@@ -61,8 +61,23 @@ def _frame(attributes: dict, tensors: dict[str, bool]) -> _Static:
     return _Static((names, loose, tensors, hooks), key)
 
 
-def _is_constant(value: Any) -> bool:
-    return type(value) in _SCALARS or (type(value) is tuple and all(map(_is_constant, value)))
+CONTAINERS = (list, dict, set)
+"""The kinds of attribute whose content may change while they stay the same object."""
+
+
+def recorded(value: Any) -> Any:
+    """What an attribute is at this moment, to be compared with `==`.
+
+    Numbers, texts and what is in lists, tuples, dictionaries and sets count by value, all else by identity.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return kind, value
+    if kind in (list, tuple):
+        return kind, [recorded(x) for x in value]
+    if kind is dict:
+        return kind, [(k, recorded(x)) for k, x in value.items()]
+    return (kind, frozenset(value)) if kind is set else _Same(value)
 
 
 _SCALARS = frozenset((bool, int, float, complex, str, bytes, type(None)))
@@ -134,22 +149,34 @@ class _Same:
         return id(self.value)
 
 
+def formed(value: Any) -> Any:
+    """`recorded`, with tensors by their form."""
+    if isinstance(value, Tensor):
+        edge = value._edge()
+        return Tensor, value.shape, value.dtype, edge is None, value._node is None
+    if type(value) in (list, tuple):
+        return type(value), [formed(x) for x in value]
+    if type(value) is dict:
+        return dict, [(k, formed(x)) for k, x in value.items()]
+    return recorded(value)
+
+
 class GraphNode:
     """The part of Module that NNX calls."""
 
     _pytree__state: PytreeState
 
-    def _signature(self) -> list:
+    def _signature(self, slots: Collection[str] = ()) -> list:
         """All that a program made of this module's forward depends on, its children apart; to be compared with `==`.
 
-        Numbers and texts count by value, everything else (parameters, children, hooks) by identity.
+        Attributes count as in `recorded`, but of those in `slots` what counts of tensors is their shapes and dtypes.
         """
         found: list = []
         for name, value in vars(self).items():
             if name in REGISTRIES or name in HOOKS:
-                found += [(name, key, _Same(inner)) for key, inner in value.items()]
-            elif name not in _INTERNAL:
-                found.append((name, type(value), value if _is_constant(value) else _Same(value)))
+                found += [(name, key, formed(inner) if key in slots else _Same(inner)) for key, inner in value.items()]
+            elif name not in INTERNAL:
+                found.append((name, formed(value) if name in slots else recorded(value)))
         return found
 
     def _nnx_members(self) -> dict[str, Any]:
@@ -172,7 +199,7 @@ class GraphNode:
         items: dict[str, Any] = {}
         tensors: dict[str, bool] = {}
         members = [(n, v) for kind in REGISTRIES for n, v in attributes.get(kind, {}).items() if v is not None]
-        plain = [(n, v) for n, v in attributes.items() if n not in _INTERNAL]
+        plain = [(n, v) for n, v in attributes.items() if n not in INTERNAL]
         for name, value in members:
             items[name] = _leaf(name, value, tensors)
         for name, value in plain:
@@ -189,7 +216,7 @@ class GraphNode:
     def _graph_node_clear(self) -> None:
         attributes = vars(self)
         for name in tuple(attributes):
-            if name not in _INTERNAL:
+            if name not in INTERNAL:
                 del attributes[name]
         for kind in (*REGISTRIES, *HOOKS):  # emptied, not replaced: handles of hooks hold them
             attributes.setdefault(kind, OrderedDict()).clear()

@@ -17,6 +17,7 @@ from jtorch._tensor import Tensor, from_array
 from jtorch.nn import hooks
 from jtorch.nn._boxing import ARRAYS, boxed, contents, unboxed
 from jtorch.nn._casting import Casting
+from jtorch.nn._changes import note
 from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
 from jtorch.nn._tree import Tree
@@ -154,7 +155,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
         if state.session is not None:
-            state.session.called(self)
+            note(self)
         hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
         if hooked or hooks.shared.any():
             return hooks.call(self, args, kwargs)
@@ -174,7 +175,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._check_writable(value)
+        self._check_writable()
         own = vars(self)
         for kind, accepts, many, one, expected in _KINDS:
             members = own.get(kind)
@@ -195,7 +196,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        self._check_writable(None)
+        self._check_writable()
         for kind in REGISTRIES:
             if name in vars(self).get(kind, ()):
                 self._forget(name)
@@ -203,18 +204,14 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         object.__delattr__(self, name)
         epoch[0] += 1
 
-    def _check_writable(self, value: Any) -> None:
-        """Raise where an attribute set inside a JAX trace would be lost, or would carry a tracer out."""
-        began = vars(self).get("_pytree__state")
-        if began is None or began.trace_state.is_valid():
+    def _check_writable(self) -> None:
+        """Raise where an attribute set inside a JAX trace would be lost; inside `compile` have it set by each call."""
+        if state.session is not None:
+            note(self)
             return
-        if state.session is None:
+        began = vars(self).get("_pytree__state")
+        if began is not None and not began.trace_state.is_valid():
             self._check_valid_context(lambda: f"Cannot mutate '{type(self).__name__}' from different trace level")
-        if contents(value):
-            raise RuntimeError(
-                f"compile(): expected no attribute of a {type(self).__name__} from outside to be set to a tensor, got "
-                "one; write it in place (`self.x.copy_(value)`), or return it"
-            )
 
     def _forget(self, name: str, but: str | None = None) -> None:
         """Remove an attribute, whatever it is, unless it is in the registry `but`."""
@@ -267,7 +264,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
             raise TypeError(
                 f"cannot assign '{kind}' object to parameter '{name}' (torch.nn.Parameter or None required)"
             )
-        self._check_writable(None)
+        self._check_writable()
         self._put("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -287,7 +284,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
             raise TypeError(
                 f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        self._check_writable(None)
+        self._check_writable()
         self._put("_buffers", name, tensor, persistent)
 
     def register_module(self, name: str, module: "Module | None") -> None:
@@ -300,7 +297,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         if module is not None:
             check_module(module)
         self._check_name(name, "_modules", "module", f", got: {name}")
-        self._check_writable(None)
+        self._check_writable()
         self._put("_modules", name, module)
 
     def add_module(self, name: str, module: "Module | None") -> None:

@@ -1,0 +1,392 @@
+"""One program of a compiled function: how it is made by two runs, when it fits, and what a call of it does.
+
+See `_compile`. What a run touches is noted by `Capture`, what it changes on modules by `nn._changes`.
+"""
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jtorch._capture import Boundary, Capture, Source, state, untaped
+from jtorch._tensor import Tensor, from_array
+from jtorch.autograd import tape
+from jtorch.autograd.grad_mode import no_grad
+from jtorch.nn._boxing import rebuilt
+from jtorch.nn._changes import tensors_in
+from jtorch.nn._graph import CONTAINERS, INTERNAL, epoch, formed, recorded
+from jtorch.ops import _args
+from jtorch.ops._program import Program
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is a Tensor."""
+    return isinstance(value, Tensor)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an argument that becomes an input of the program."""
+    return isinstance(value, Tensor | jax.Array | np.ndarray)
+
+
+def aliases(inputs: list) -> tuple[int, ...]:
+    """For each input the place of the first that is the same object: `f(x, x)` is another program than `f(x, y)`."""
+    first: dict[int, int] = {}
+    return tuple(first.setdefault(id(x), i) for i, x in enumerate(inputs))
+
+
+class _Result:
+    """A tensor or array among what the function returned or kept, and how to make it again: see `Entry._described`."""
+
+    __slots__ = ("kind", "at", "name")
+
+    def __init__(self, kind: str, at: Any, name: str = ""):
+        self.kind = kind  # "tensor", "array", "same" (an object from outside), "source" (what is in a slot), "argument"
+        self.at = at  # its place among the outputs; the object; the source; the place of the argument
+        self.name = name  # of the freed graph, for a tensor that had one
+
+
+class Entry:
+    """One program with what it reads, writes and depends on.
+
+    Its inputs are the arrays of the arguments, of the sources that stay and of those that are replaced (donated). Its
+    outputs are the arrays among the results, then the new values of written tensors and of gradients.
+    """
+
+    def __init__(self, function: Callable, leaves: list, tree: Any):
+        self.function = function
+        self.tree = tree
+        self.static = [None if is_array(x) else x for x in leaves]
+        self.places = [i for i, x in enumerate(leaves) if is_array(x)]
+        inputs = [leaves[i] for i in self.places]
+        self.aliases = aliases(inputs)
+        self.boxed = [_box_kind(x) for x in inputs]
+        self.inside = True  # whether ops record inside the program
+        self.known: list[Source] | None = None
+        self._discover([_array(x) for x in inputs])
+        self._watch()
+        self._build()
+
+    def _discover(self, arrays: list) -> None:
+        """The abstract run: which tensors from outside there are, and what becomes of them."""
+        jax.eval_shape(lambda values: self._run_once(Capture(), values, self._plan), arrays)
+
+    def _plan(self, capture: Capture, boxes: list, leaves: list) -> list:
+        """Decide from the first run what the program's outputs are and how it is called."""
+        self.sources = capture.sources
+        self.guards = capture.guards
+        self.modules = [snapshot.module for snapshot in capture.modules.values()]
+        self.checks = _checks_of_arguments(capture, self._starts)
+        self.captured = {id(s.owner): s for s in self.sources if s.slot == "self"}
+        changes = _changes(capture)
+        kept = [x for change in changes for x in tensors_in(change.after)]
+        live = [x for x in (*leaves, *kept) if isinstance(x, Tensor) and _is_live(x)]
+        reached, _ = tape.reachable(live)
+        self.wanted_inputs = [i for i, box in enumerate(boxes) if id(box) in reached]
+        self.wanted_sources = [i for i, s in enumerate(self.sources) if s.slot != "number" and id(s.box) in reached]
+        self._make_slots(changes)
+        self.records = bool(self.wanted_inputs or self.wanted_sources)
+        self.inside = capture.ran_backward or not self.records
+        return self._collect(capture, boxes, leaves)
+
+    def _collect(self, capture: Capture, boxes: list, leaves: list) -> list:
+        """The arrays that a run puts out; what they are is noted in `results`, `writes`, `grads` and `box_grads`."""
+        outs: list = []
+        describe = lambda x: self._described(x, capture, boxes, outs)  # noqa: E731
+        self.results = [describe(x) for x in leaves]
+        self.changes = [(change, describe(change.after)) for change in _changes(capture)]
+        self.count = len(outs)
+        self.writes = [
+            i for i, (s, v) in enumerate(zip(capture.sources, capture.values, strict=True)) if _written(s, v)
+        ]
+        outs += [_no_graph(capture.sources[i]) for i in self.writes]
+        self.box_writes = []
+        for i, (box, start) in enumerate(zip(boxes, self._starts, strict=True)):
+            if isinstance(box, Tensor) and self.aliases[i] == i and box._raw_value is not start:
+                self.box_writes.append(i)
+                outs.append(box._raw_value)
+        self.grads = [(t, _grad_place(t, before, capture, outs)) for t, before in capture.grads.values()]
+        self.box_grads = []
+        for i, box in enumerate(boxes):
+            if isinstance(box, Tensor) and self.aliases[i] == i and box._grad is not None:
+                self.box_grads.append(i)
+                outs.append(box._grad._raw_value)
+        return outs
+
+    def _described(self, value: Any, capture: Capture, boxes: list, outs: list) -> Any:
+        """What a call gives back or leaves on a module, with a `_Result` for each tensor and array in it."""
+        if isinstance(value, Tracer):
+            outs.append(value)
+            return _Result("array", len(outs) - 1)
+        if not isinstance(value, Tensor):
+            return rebuilt(lambda x: self._described(x, capture, boxes, outs), value)
+        for place, box in enumerate(boxes):
+            if value is box:
+                return _Result("argument", place)
+        if id(value) in capture.saved:
+            source = next((s for s in capture.sources if s.box is value), None)
+            return _Result("same", value) if source is None or source.slot == "self" else _Result("source", source)
+        edge = value._edge()
+        outs.append(value._value())
+        return _Result("tensor", len(outs) - 1, edge[0].name() if edge is not None and edge[0].freed else "")
+
+    def _make_slots(self, changes: list) -> None:
+        """Tensors on attributes that the function sets are other ones at each call: fetch them from there."""
+        self.slots: dict[int, set[str]] = {}
+        for change in changes:
+            for i, tensor in enumerate(tensors_in(change.before)):
+                tensor._value()  # one that was not read may be kept all the same
+                source = next((s for s in self.sources if s.box is tensor and s.slot == "self"), None)
+                if source is not None:
+                    source.slot, source.fetch = "attribute", functools.partial(_on_module, *change[:3], i)
+                    self.slots.setdefault(id(change.module), set()).add(change.name)
+
+    def _watch(self) -> None:
+        """Note what the modules are like that this program fits."""
+        self.epoch = -1  # of the modules, when they were last found to be as they were
+        slots = [self.slots.get(id(module), frozenset()) for module in self.modules]
+        self.signatures = [(m, s, m._signature(s)) for m, s in zip(self.modules, slots, strict=True)]
+        for module, slots, _ in self.signatures:
+            for name, value in vars(module).items():
+                if type(value) in CONTAINERS and name not in INTERNAL:
+                    look = functools.partial(formed if name in slots else recorded, value)
+                    self.guards.append((look, look()))
+
+    def _run_once(self, capture: Capture, arrays: list, then: Callable) -> list:
+        """Run the function on tracers. Every tensor is as it was afterwards, whatever happens."""
+        boxes: list = []
+        for place, (kind, array) in enumerate(zip(self.boxed, arrays, strict=True)):
+            first = self.aliases[place]
+            boxes.append(boxes[first] if first != place else _boxed(kind, array))
+        self._starts = arrays
+        leaves = list(self.static)
+        for place, box in zip(self.places, boxes, strict=True):
+            leaves[place] = box
+        args, kwargs = jax.tree.unflatten(self.tree, leaves)
+        try:
+            with capture, contextlib.nullcontext() if self.inside else untaped():
+                result = self.function(*args, **kwargs)
+                found, self.result_tree = jax.tree.flatten(result, is_leaf=is_tensor)
+                return then(capture, boxes, found)
+        finally:
+            capture.restore()
+
+    def _build(self) -> None:
+        written = set(self.writes) if not self.records else set()
+        self.donated = [s for i, s in enumerate(self.sources) if i in written and s.slot != "number"]
+        self.kept = [s for i, s in enumerate(self.sources) if i not in written or s.slot == "number"]
+        order = {id(s): i for i, s in enumerate([*self.kept, *self.donated])}
+        self._order = [order[id(s)] for s in self.sources]
+        if self.records:
+            self.program = Program(
+                lambda *flat: self._traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
+            )
+        else:
+            call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
+            call.__name__ = self._name()
+            self.jitted = jax.jit(call, donate_argnums=(2,))
+
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def _traced(self, arrays: Any, state_arrays: Any) -> tuple:
+        """The run that makes the program."""
+        before = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
+        capture = Capture(self.sources, [state_arrays[i] for i in self._order])
+        outs = self._run_once(capture, list(arrays), self._collect)
+        after = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
+        _args.check(
+            before == after, "compile(): expected the function to do the same each time it is traced", RuntimeError
+        )
+        return tuple(outs)
+
+    def fits(self) -> bool:
+        """Whether the program is right for the state as it is now."""
+        if epoch[0] != self.epoch:
+            if any(module._signature(slots) != before for module, slots, before in self.signatures):
+                return False
+            self.epoch = epoch[0]
+        return all(fetch() == value for fetch, value in self.guards)
+
+    def run(self, inputs: list) -> Any:
+        """Run the program on the arguments and the state as it is now, and put the new state in place."""
+        if self.box_writes or self.captured:
+            self._check_aliases(inputs)
+        arrays = [_array(x) for x in inputs]
+        for op, places, traced, static in self.checks:
+            op.check(tuple(arrays[places[i]] if i in places else x for i, x in enumerate(traced)), static)
+        node = None
+        if self.records:
+            outs, node = self._run_recorded(inputs, arrays)
+        else:
+            outs = self.jitted(arrays, [s.array() for s in self.kept], self._donations())
+        give = lambda value: self._given(value, outs, node, inputs)  # noqa: E731
+        results = [give(value) for value in self.results]
+        kept = [give(value) for _, value in self.changes]
+        self._put_back(inputs, outs)
+        for (change, _), value in zip(self.changes, kept, strict=True):
+            change.apply(value)
+        return jax.tree.unflatten(self.result_tree, results)
+
+    def _donations(self) -> list:
+        """The arrays to be replaced; a copy of each that something else holds too, since donating deletes it."""
+        arrays = [s.array() for s in self.donated]
+        for i in range(len(arrays)):
+            if sys.getrefcount(arrays[i]) > _HELD_ONCE:
+                arrays[i] = jnp.array(arrays[i], copy=True)
+        return arrays
+
+    def _run_recorded(self, inputs: list, arrays: list) -> tuple:
+        flat = [*arrays, *(s.array() for s in self.kept)]
+        edges: list = [None] * len(flat)
+        if state.grad:
+            for i in self.wanted_inputs:
+                edges[i] = inputs[i]._edge()
+            for i in self.wanted_sources:
+                edges[len(arrays) + self._order[i]] = self.sources[i].tensor()._edge()
+        return tape.run(self.program, flat, edges)
+
+    def _given(self, result: Any, outs: tuple, node: Any, inputs: list) -> Any:
+        """What `_described` described, of this call."""
+        if not isinstance(result, _Result):
+            return rebuilt(lambda x: self._given(x, outs, node, inputs), result)
+        if result.kind == "tensor":
+            array = outs[result.at]
+            if node is not None and _args.is_inexact(array.dtype):
+                place = sum(_args.is_inexact(x.dtype) for x in outs[: result.at])
+                return from_array(array, (node, place))
+            return from_array(array, (tape.Freed(result.name), 0) if result.name else None)
+        if result.kind == "array":
+            return outs[result.at]
+        if result.kind == "source":
+            return result.at.tensor()
+        return inputs[result.at] if result.kind == "argument" else result.at
+
+    def _put_back(self, inputs: list, outs: tuple) -> None:
+        at = self.count
+        for i in self.writes:
+            box = self.sources[i].tensor()
+            if box._base is None:
+                box._raw_value = outs[at]
+                box._version += 1
+            else:
+                box._rebind(outs[at])
+            at += 1
+        for i in self.box_writes:
+            inputs[i]._rebind(outs[at])
+            at += 1
+        for tensor, (kind, place) in self.grads:
+            if kind != "kept":
+                tensor._grad = from_array(outs[place]) if kind == "new" else place
+        for place, i in enumerate(self.box_grads, len(outs) - len(self.box_grads)):
+            with no_grad():
+                inputs[i]._accumulate(from_array(outs[place]))
+
+    def _check_aliases(self, inputs: list) -> None:
+        """An argument that the function also reaches by another way must not be written by either."""
+        for i, x in enumerate(inputs):
+            source = self.captured.get(id(x if not isinstance(x, Tensor) or x._base is None else x._base))
+            if source is not None and (i in self.box_writes or any(self.sources[w] is source for w in self.writes)):
+                raise RuntimeError(
+                    f"compile(): expected argument {i} not to be a tensor that the function also reaches by itself and "
+                    "writes, got one; pass a clone(), or do not pass it"
+                )
+
+
+def _checks_of_arguments(capture: Capture, starts: list) -> list:
+    """The checks that need values of arguments only: each as (op, {place: argument}, traced values, static ones)."""
+    found = []
+    for op, traced, static in capture.checks:
+        places = {
+            i: next(n for n, start in enumerate(starts) if x is start)
+            for i, x in enumerate(traced)
+            if any(x is start for start in starts) and not _args.is_inexact(x.dtype)
+        }
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in traced]
+        if places and all(x is None or i in places or _is_shape(x) for i, x in enumerate(shapes)):
+            found.append((op, places, shapes, static))
+    return found
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, jax.ShapeDtypeStruct | int | float)
+
+
+def _array(value: Any) -> Any:
+    return value._value() if isinstance(value, Tensor) else value
+
+
+def _box_kind(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return "array"
+    edge = value._edge()
+    return "plain" if edge is None else "leaf" if value._node is None else "graph"
+
+
+def _boxed(kind: str, array: Any) -> Any:
+    """An argument as the function sees it: a tensor of its own that holds the tracer."""
+    if kind == "array":
+        return array
+    box = from_array(array)
+    if kind == "leaf":
+        box._requires_grad = True
+    elif kind == "graph":
+        box._node = Boundary(box)
+    return box
+
+
+def _written(source: Source, value: Any) -> bool:
+    return source.slot != "number" and source.box._raw_value is not value
+
+
+def _no_graph(source: Source) -> Any:
+    """The new array of a written tensor, which must not carry a graph out of the program."""
+    box = source.box
+    if box._node is not None and not isinstance(box._edge()[0], Boundary) and not box._edge()[0].freed:
+        raise RuntimeError(
+            "compile(): expected tensors from outside to be written without a graph, got one with "
+            f"grad_fn=<{box._edge()[0].name()}>; write under no_grad() or write x.detach()"
+        )
+    return box._raw_value
+
+
+def _is_live(tensor: Any) -> bool:
+    """Whether backward() can start at it."""
+    edge = tensor._edge()
+    return edge is not None and not edge[0].freed
+
+
+def _changes(capture: Capture) -> list:
+    """What the run changed on modules."""
+    return [change for snapshot in capture.modules.values() for change in snapshot.changes()]
+
+
+def _on_module(module: Any, registry: str | None, name: str, place: int) -> Any:
+    """The tensor at a place in an attribute."""
+    return tensors_in(vars(module)[registry][name] if registry else vars(module)[name])[place]
+
+
+def _grad_place(tensor: Any, before: Any, capture: Capture, outs: list) -> tuple[str, Any]:
+    """What becomes of a tensor's `.grad`: ("kept", None), ("set", object or None), ("new", place of its array)."""
+    grad = tensor._grad
+    if grad is before:
+        return "kept", None
+    if grad is None or id(grad) in capture.saved:
+        return "set", grad
+    outs.append(grad._value())
+    return "new", len(outs) - 1
+
+
+def _held_once() -> int:
+    """What getrefcount says of an array that only its tensor holds, counted the way `_donations` does."""
+    arrays = [Source(from_array(np.zeros(1)), "self").array()]
+    return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
+
+
+_HELD_ONCE = _held_once()
