@@ -385,7 +385,8 @@ def _grad_place(tensor: Any, before: Any, capture: Capture, outs: list) -> tuple
 
 def _held_once() -> int:
     """What getrefcount says of an array that only its tensor holds, counted the way `_donations` does."""
-    arrays = [Source(from_array(np.zeros(1)), "self").array()]
+    source = Source(from_array(np.zeros(1)), "self")
+    arrays = [source.array()]
     return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
 
 

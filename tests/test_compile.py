@@ -310,6 +310,16 @@ def test_what_is_held_outside_survives_donation():
     assert np.isfinite(grad.numpy()).all() and np.isfinite(x.numpy()).all()
 
 
+def test_memory_of_what_nobody_else_holds_is_used_again():
+    net = Net()
+    step = sgd_step(net)
+    compiled = jtorch.compile(step)
+    compiled(*data())
+    before = [p.data_ptr() for p in net.parameters]
+    compiled(*data())
+    assert [p.data_ptr() for p in net.parameters] == before
+
+
 def test_view_written_inside():
     box = jtorch.zeros(2, 3)
     row = box[1]

@@ -9,7 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 
 from jtorch._tensor import Tensor
 from jtorch.ops import _args
@@ -21,7 +23,15 @@ from jtorch.optim._program import Decay
 
 
 def _zeros(params: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, params)
+    return jax.tree.map(_zeros_beside, params)
+
+
+def _zeros_beside(array: Any) -> Any:
+    """Zeros of an array's shape on its devices, without a program for each shape where it is not traced."""
+    if isinstance(array, Tracer):
+        return jnp.zeros_like(array)
+    zeros = np.zeros(array.shape, array.dtype)
+    return jax.device_put(zeros, array.sharding if array.committed else None)
 
 
 def _scalar(value: float = 0.0) -> Any:
