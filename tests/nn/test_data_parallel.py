@@ -119,3 +119,16 @@ def test_on_eight_devices():
     assert (np.asarray(net.inner.weight.detach()) != before).any()
     assert net.inner.weight._value().sharding.device_set == everywhere
     """)
+
+
+def test_gradients_go_back_from_one_device_to_another():
+    on_eight_devices("""
+        x = jtorch.ones(2, requires_grad=True)
+        away = (x * 2).to("cpu:1")
+        loss = (away.jax().device.id * away * away).sum()
+        loss.backward(create_graph=True)
+        assert loss.jax().device.id == 1 and x.grad.jax().device.id == 0
+        close(x.grad.jax(), [8.0, 8.0])
+        second, = jtorch.autograd.grad(x.grad.sum(), x)
+        close(second.jax(), [8.0, 8.0])
+    """)
