@@ -63,33 +63,33 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
-    "shape of an input": Mistake(lambda l: l.good(l.ramp((5, 2, 6, 6)), l.y), r"1.*2|2.*1"),
-    "size of an image": Mistake(lambda l: l.good(l.ramp((5, 1, 7, 7)), l.y), "shape|size|dimension"),
-    "rank of an input": Mistake(lambda l: l.good(l.ramp((36,)), l.y), "3D|4D|dimension"),
-    "count of labels": Mistake(lambda l: l.good(l.x, l.y[:3]), "5.*3|3.*5"),
-    "label too large": Mistake(lambda l: l.good(l.x, l.y + 2), "[Tt]arget|class|label"),
-    "label negative": Mistake(lambda l: l.good(l.x, l.y - 1), "[Tt]arget|class|label"),
-    "label of float dtype": Mistake(lambda l: l.good(l.x, l.ramp((5,))), "long|int|[Ll]abel|dtype|float"),
-    "input of integer dtype": Mistake(lambda l: l.good(l.x.long(), l.y), "dtype|float|[Ll]ong|int"),
-    "input of another float dtype": Mistake(lambda l: l.good(l.x.half(), l.y), "dtype|type|[Hh]alf|float"),
-    "backward of many": Mistake(lambda l: l.good(l.x, l.y, "none"), "scalar"),
-    "backward twice": Mistake(lambda l: l.doing(lambda l, out: (out.sum().backward(), out.sum().backward())), "second time"),
-    "backward without a graph": Mistake(lambda l: l.doing(lambda l, out: out.detach().sum().backward()), "require grad"),
-    "matmul": Mistake(lambda l: l.doing(lambda l, out: out @ out), "5x3|shape|size"),
-    "broadcast": Mistake(lambda l: l.doing(lambda l, out: out + out[:, :2]), "3.*2|2.*3"),
-    "dimension": Mistake(lambda l: l.doing(lambda l, out: out.sum(4)), "4"),
-    "index": Mistake(lambda l: l.doing(lambda l, out: out[7]), "7|range|bounds"),
-    "view": Mistake(lambda l: l.doing(lambda l, out: out.view(4, 4)), "4, 4|15"),
-    "in place on a leaf": Mistake(lambda l: l.doing(lambda l, out: l.model[0].weight.add_(1)), "leaf"),
-    "reduction": Mistake(lambda l: l.good(l.x, l.y, "avg"), "avg"),
-    "attribute": Mistake(lambda l: l.doing(lambda l, out: l.model.weight), "weight"),
-    "argument": Mistake(lambda l: l.doing(lambda l, out: out.softmax(dimension=1)), "dimension"),
-    "key of a state dict": Mistake(lambda l: l.model.load_state_dict({"0.weigth": l.ramp((4, 1, 3, 3))}), "0.weigth"),
+    "shape of an input": Mistake(lambda t: t.good(t.ramp((5, 2, 6, 6)), t.y), r"1.*2|2.*1"),
+    "size of an image": Mistake(lambda t: t.good(t.ramp((5, 1, 7, 7)), t.y), "shape|size|dimension"),
+    "rank of an input": Mistake(lambda t: t.good(t.ramp((36,)), t.y), "3D|4D|dimension"),
+    "count of labels": Mistake(lambda t: t.good(t.x, t.y[:3]), "5.*3|3.*5"),
+    "label too large": Mistake(lambda t: t.good(t.x, t.y + 2), "[Tt]arget|class|label"),
+    "label negative": Mistake(lambda t: t.good(t.x, t.y - 1), "[Tt]arget|class|label"),
+    "label of float dtype": Mistake(lambda t: t.good(t.x, t.ramp((5,))), "long|int|[Ll]abel|dtype|float"),
+    "input of integer dtype": Mistake(lambda t: t.good(t.x.long(), t.y), "dtype|float|[Ll]ong|int"),
+    "input of another float dtype": Mistake(lambda t: t.good(t.x.half(), t.y), "dtype|type|[Hh]alf|float"),
+    "backward of many": Mistake(lambda t: t.good(t.x, t.y, "none"), "scalar"),
+    "backward twice": Mistake(lambda t: t.doing(lambda t, out: (out.sum().backward(), out.sum().backward())), "second time"),
+    "backward without a graph": Mistake(lambda t: t.doing(lambda t, out: out.detach().sum().backward()), "require grad"),
+    "matmul": Mistake(lambda t: t.doing(lambda t, out: out @ out), "5x3|shape|size"),
+    "broadcast": Mistake(lambda t: t.doing(lambda t, out: out + out[:, :2]), "3.*2|2.*3"),
+    "dimension": Mistake(lambda t: t.doing(lambda t, out: out.sum(4)), "4"),
+    "index": Mistake(lambda t: t.doing(lambda t, out: out[7]), "7|range|bounds"),
+    "view": Mistake(lambda t: t.doing(lambda t, out: out.view(4, 4)), "4, 4|15"),
+    "in place on a leaf": Mistake(lambda t: t.doing(lambda t, out: t.model[0].weight.add_(1)), "leaf"),
+    "reduction": Mistake(lambda t: t.good(t.x, t.y, "avg"), "avg"),
+    "attribute": Mistake(lambda t: t.doing(lambda t, out: t.model.weight), "weight"),
+    "argument": Mistake(lambda t: t.doing(lambda t, out: out.softmax(dimension=1)), "dimension"),
+    "key of a state dict": Mistake(lambda t: t.model.load_state_dict({"0.weigth": t.ramp((4, 1, 3, 3))}), "0.weigth"),
     "shape in a state dict": Mistake(
-        lambda l: l.model.load_state_dict({**l.model.state_dict(), "0.weight": l.ramp((4, 1, 5, 5))}), "size mismatch"
+        lambda t: t.model.load_state_dict({**t.model.state_dict(), "0.weight": t.ramp((4, 1, 5, 5))}), "size mismatch"
     ),
     "missing key of a state dict": Mistake(
-        lambda l: l.model.load_state_dict({k: v + 1 for k, v in l.model.state_dict().items() if k != "0.bias"}), "Missing key"
+        lambda t: t.model.load_state_dict({k: v + 1 for k, v in t.model.state_dict().items() if k != "0.bias"}), "Missing key"
     ),
 }  # fmt: skip
 
@@ -129,6 +129,6 @@ def test_python_if_on_a_traced_value_names_the_way_out():
         if out.sum() > 0:
             out.mul(2)
 
-    with pytest.raises(RuntimeError, match="torch.where"):
+    with pytest.raises(RuntimeError, match=r"torch\.where"):
         loop.doing(decide)
     assert np.isfinite(loop.good(loop.x, loop.y).item())
