@@ -46,6 +46,12 @@ def _known(values: Any, name: str, what: str) -> np.ndarray:
     return np.asarray(values)
 
 
+def _is_known(values: Any) -> bool:
+    """Whether there are values, which can be read now."""
+    raw = values._raw_value if isinstance(values, Tensor) else values
+    return values is not None and state.session is None and not isinstance(raw, Tracer)
+
+
 def _host() -> Any:
     """The device of the host, or None where JAX was told not to have it."""
     try:
@@ -290,17 +296,15 @@ def pad_packed_sequence(
     message = f"pad_packed_sequence(): expected {lengths.sum()} elements of data by batch_sizes, got {rows}"
     check(rows == lengths.sum(), message, RuntimeError)
     places = packing.packed_places(lengths, total_length)
+    unsorted, boxes = sequence.unsorted_indices, isinstance(sequence.data, Tensor)
+    order = _known(unsorted, "", "") if _is_known(unsorted) else None
+    if order is not None:
+        places, lengths = places[:, order], lengths[order]
     padded = packing.take_rows(sequence.data, places.T if batch_first else places, padding_value)
-    host = _constant(lengths) if isinstance(sequence.data, Tensor) else lengths
-    unsorted = sequence.unsorted_indices
-    if unsorted is None:
-        return padded, host
-    padded = index_select(padded, 0 if batch_first else 1, unsorted)
-    raw = unsorted._value() if isinstance(unsorted, Tensor) else unsorted
-    if isinstance(raw, Tracer):
-        return padded, index_select(host, 0, unsorted)
-    lengths = lengths[np.asarray(raw)]
-    return padded, _constant(lengths) if isinstance(sequence.data, Tensor) else lengths
+    found = _constant(lengths) if boxes else lengths
+    if unsorted is None or order is not None:
+        return padded, found
+    return index_select(padded, 0 if batch_first else 1, unsorted), index_select(found, 0, unsorted)
 
 
 def pad_sequence(
