@@ -8,16 +8,16 @@ bound (in nats a letter; a model that only knew how often each letter comes woul
 import argparse
 import sys
 import time
+from pydoc_data.topics import topics
 
 import numpy as np
-from pydoc_data.topics import topics
 from tqdm import tqdm
 
 import jtorch as torch
 import jtorch.nn as nn
 import jtorch.nn.functional as F
 
-BOUND = {"lstm": 1.85, "transformer": 2.2}
+BOUND = {"lstm": 1.65, "transformer": 1.8}
 WINDOW = 64
 
 
@@ -54,7 +54,7 @@ class TransformerModel(nn.Module):
         layer = nn.TransformerEncoderLayer(size, 4, 2 * size, dropout=0.0, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.out = nn.Linear(size, letters)
-        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(WINDOW), persistent=False)
+        self.register_buffer("mask", torch.ones(WINDOW, WINDOW, dtype=torch.bool).triu(1), persistent=False)
 
     def forward(self, x):
         time = x.shape[1]
@@ -86,7 +86,6 @@ def train(name, epochs=6, steps=100, batch_size=32, seed=0):
         optimizer.zero_grad()
         loss = loss_of(texts)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return loss.detach()
 

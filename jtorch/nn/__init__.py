@@ -33,6 +33,10 @@ from jtorch.nn.activation import Softsign as Softsign
 from jtorch.nn.activation import Tanh as Tanh
 from jtorch.nn.activation import Tanhshrink as Tanhshrink
 from jtorch.nn.activation import Threshold as Threshold
+from jtorch.nn.cells import GRUCell as GRUCell
+from jtorch.nn.cells import LSTMCell as LSTMCell
+from jtorch.nn.cells import RNNCell as RNNCell
+from jtorch.nn.cells import RNNCellBase as RNNCellBase
 from jtorch.nn.container import ModuleDict as ModuleDict
 from jtorch.nn.container import ModuleList as ModuleList
 from jtorch.nn.container import Sequential as Sequential
@@ -120,8 +124,4 @@ from jtorch.nn.pooling import MaxUnpool3d as MaxUnpool3d
 from jtorch.nn.rnn import GRU as GRU
 from jtorch.nn.rnn import LSTM as LSTM
 from jtorch.nn.rnn import RNN as RNN
-from jtorch.nn.rnn import GRUCell as GRUCell
-from jtorch.nn.rnn import LSTMCell as LSTMCell
 from jtorch.nn.rnn import RNNBase as RNNBase
-from jtorch.nn.rnn import RNNCell as RNNCell
-from jtorch.nn.rnn import RNNCellBase as RNNCellBase

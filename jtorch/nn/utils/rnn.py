@@ -195,7 +195,7 @@ class _Sizes:
         raw = given._raw_value if isinstance(given, Tensor) else given
         self.given = None if isinstance(raw, Tracer) else given  # a tracer must not outlive its trace
 
-    def object(self) -> Any:
+    def field(self) -> Any:
         """What was in `batch_sizes`."""
         return _constant(self.numbers) if self.given is None else self.given
 
@@ -212,7 +212,7 @@ def _flatten(packed: PackedSequence) -> tuple:
 
 def _unflatten(sizes: _Sizes, children: Sequence) -> PackedSequence:
     data, *indices = children
-    return PackedSequence._make((data, sizes.object(), *indices))
+    return PackedSequence._make((data, sizes.field(), *indices))
 
 
 jax.tree_util.register_pytree_node(PackedSequence, _flatten, _unflatten)
