@@ -373,6 +373,14 @@ from jtorch.ops.reduction import std_mean as std_mean
 from jtorch.ops.reduction import sum as sum
 from jtorch.ops.reduction import var as var
 from jtorch.ops.reduction import var_mean as var_mean
+from jtorch.ops.rnn import gru as gru
+from jtorch.ops.rnn import gru_cell as gru_cell
+from jtorch.ops.rnn import lstm as lstm
+from jtorch.ops.rnn import lstm_cell as lstm_cell
+from jtorch.ops.rnn import rnn_relu as rnn_relu
+from jtorch.ops.rnn import rnn_relu_cell as rnn_relu_cell
+from jtorch.ops.rnn import rnn_tanh as rnn_tanh
+from jtorch.ops.rnn import rnn_tanh_cell as rnn_tanh_cell
 from jtorch.ops.rounding import abs as abs
 from jtorch.ops.rounding import abs as absolute
 from jtorch.ops.rounding import ceil as ceil

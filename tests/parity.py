@@ -42,6 +42,8 @@ def to_jtorch(value: Any) -> Any:
         return getattr(jtorch, str(value).removeprefix("torch."))
     if isinstance(value, torch.nn.Module):
         return getattr(jtorch.nn, type(value).__name__)()
+    if isinstance(value, torch.nn.utils.rnn.PackedSequence):
+        return jtorch.nn.utils.rnn.PackedSequence(*map(to_jtorch, value))
     return _inside(to_jtorch, value)
 
 

@@ -64,6 +64,17 @@ def test_digits_example_fails_below_its_accuracy(tmp_path):
     assert "expected at least 97%" in done.stderr
 
 
+@pytest.mark.parametrize(("model", "bound"), [("lstm", 1.65)])
+def test_characters_example_learns(model, bound, tmp_path):
+    command = [str(ROOT / "examples" / "train_characters.py"), "--model", model, "--epochs", "2", "--steps", "60"]
+    done = _run(*command, cwd=tmp_path)
+    losses = [float(found) for found in re.findall(r"epoch \d+  held-out loss (\d\.\d+)", done.stdout)]
+    assert len(losses) == 2, done.stderr
+    assert losses[1] < losses[0] and losses[1] <= 2.6
+    assert done.returncode == 1
+    assert f"expected at most {bound}" in done.stderr
+
+
 @pytest.mark.parametrize("block", [pytest.param(code, id=title) for title, code in PYTHON_BLOCKS])
 def test_readme_block_runs(block, tmp_path):
     done = _run("-W", "error::DeprecationWarning:jtorch", "-c", block, cwd=tmp_path)

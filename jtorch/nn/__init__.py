@@ -4,6 +4,7 @@ from jtorch.nn import functional as functional
 from jtorch.nn import init as init
 from jtorch.nn import parallel as parallel
 from jtorch.nn import parameter as parameter
+from jtorch.nn import utils as utils
 from jtorch.nn.activation import CELU as CELU
 from jtorch.nn.activation import ELU as ELU
 from jtorch.nn.activation import GELU as GELU
@@ -32,6 +33,10 @@ from jtorch.nn.activation import Softsign as Softsign
 from jtorch.nn.activation import Tanh as Tanh
 from jtorch.nn.activation import Tanhshrink as Tanhshrink
 from jtorch.nn.activation import Threshold as Threshold
+from jtorch.nn.cells import GRUCell as GRUCell
+from jtorch.nn.cells import LSTMCell as LSTMCell
+from jtorch.nn.cells import RNNCell as RNNCell
+from jtorch.nn.cells import RNNCellBase as RNNCellBase
 from jtorch.nn.container import ModuleDict as ModuleDict
 from jtorch.nn.container import ModuleList as ModuleList
 from jtorch.nn.container import Sequential as Sequential
@@ -116,3 +121,7 @@ from jtorch.nn.pooling import MaxPool3d as MaxPool3d
 from jtorch.nn.pooling import MaxUnpool1d as MaxUnpool1d
 from jtorch.nn.pooling import MaxUnpool2d as MaxUnpool2d
 from jtorch.nn.pooling import MaxUnpool3d as MaxUnpool3d
+from jtorch.nn.rnn import GRU as GRU
+from jtorch.nn.rnn import LSTM as LSTM
+from jtorch.nn.rnn import RNN as RNN
+from jtorch.nn.rnn import RNNBase as RNNBase

@@ -279,6 +279,8 @@ from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import linalg_matrix_norm as linalg_matrix_norm
 from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
+from jtorch.ops.packing import pad_sequence as pad_sequence
+from jtorch.ops.packing import take_rows as take_rows
 from jtorch.ops.padding import pad as pad
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
@@ -394,6 +396,14 @@ from jtorch.ops.reduction import std_mean as std_mean
 from jtorch.ops.reduction import sum as sum
 from jtorch.ops.reduction import var as var
 from jtorch.ops.reduction import var_mean as var_mean
+from jtorch.ops.rnn import gru as gru
+from jtorch.ops.rnn import gru_cell as gru_cell
+from jtorch.ops.rnn import lstm as lstm
+from jtorch.ops.rnn import lstm_cell as lstm_cell
+from jtorch.ops.rnn import rnn_relu as rnn_relu
+from jtorch.ops.rnn import rnn_relu_cell as rnn_relu_cell
+from jtorch.ops.rnn import rnn_tanh as rnn_tanh
+from jtorch.ops.rnn import rnn_tanh_cell as rnn_tanh_cell
 from jtorch.ops.rounding import abs as abs
 from jtorch.ops.rounding import abs as absolute
 from jtorch.ops.rounding import ceil as ceil
