@@ -4,6 +4,7 @@ from jtorch.nn import functional as functional
 from jtorch.nn import init as init
 from jtorch.nn import parallel as parallel
 from jtorch.nn import parameter as parameter
+from jtorch.nn import utils as utils
 from jtorch.nn.activation import CELU as CELU
 from jtorch.nn.activation import ELU as ELU
 from jtorch.nn.activation import GELU as GELU

@@ -171,6 +171,9 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         for kind in REGISTRIES:
             if kind in own and name in own[kind]:
                 return own[kind][name]
+        for hook in own.get("_forward_pre_hooks", {}).values():
+            if isinstance(hook, hooks.Deriving) and hook.derives == name:
+                return hook.derived(self)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -279,6 +279,7 @@ from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import linalg_matrix_norm as linalg_matrix_norm
 from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
+from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.padding import pad as pad
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
@@ -488,6 +489,7 @@ from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import sort_stably as sort_stably
 from jtorch.ops.sorting import topk as topk
 from jtorch.ops.spectra import condition_of as condition_of
+from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import linalg_cond as linalg_cond
 from jtorch.ops.spectra import linalg_eig as linalg_eig
 from jtorch.ops.spectra import linalg_eigh as linalg_eigh
