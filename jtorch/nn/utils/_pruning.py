@@ -12,7 +12,7 @@ from typing import Any
 from jtorch import _creation
 from jtorch.nn.hooks import Deriving, take_hook
 from jtorch.nn.module import Module
-from jtorch.ops._args import check
+from jtorch.ops._args import check, fail
 from jtorch.ops.reduction import norm
 
 
@@ -41,7 +41,6 @@ class BasePruningMethod(Deriving, abc.ABC):
 
     def apply_mask(self, module: Module) -> Any:
         """The pruned parameter."""
-        check(self._tensor_name is not None, f"Module {module} has to be pruned", AssertionError)
         mask, original = (getattr(module, f"{self._tensor_name}_{part}") for part in ("mask", "orig"))
         return mask.to(dtype=original.dtype) * original
 
@@ -53,23 +52,24 @@ class BasePruningMethod(Deriving, abc.ABC):
             importance_scores: what to judge by, of the parameter's shape; None means the parameter itself.
         """
         old = [(k, h) for k, h in module._forward_pre_hooks.items() if _prunes(h, name)]
-        check(
-            len(old) <= 1,
-            f"Avoid adding multiple pruning hooks to the same tensor {name} of module {module}. Use a PruningContainer.",
-            AssertionError,
-        )
+        if len(old) > 1:
+            fail(
+                f"Avoid adding multiple pruning hooks to the same tensor {name} of module {module}. Use a "
+                "PruningContainer.",
+                AssertionError,
+            )
         tensor = getattr(module, name)
         method: Any = cls(*args, **kwargs)
         method._tensor_name = name
         for _, before in old:
             method = _joined(before, method)
         scores = tensor if importance_scores is None else importance_scores
-        check(
-            scores.shape == tensor.shape,
-            f"importance_scores should have the same shape as parameter {name} of {module}, got {scores.shape} vs "
-            f"{tensor.shape}",
-            AssertionError,
-        )
+        if scores.shape != tensor.shape:
+            fail(
+                f"importance_scores should have the same shape as parameter {name} of {module}, got {scores.shape} vs "
+                f"{tensor.shape}",
+                AssertionError,
+            )
         default = getattr(module, f"{name}_mask").detach().clone() if old else _creation.ones_like(tensor)
         mask = method.compute_mask(scores.detach(), default_mask=default)
         for key, _ in old:
@@ -100,7 +100,6 @@ class BasePruningMethod(Deriving, abc.ABC):
     def remove(self, module: Module) -> None:
         """Make the pruned values those of the parameter, for good."""
         name = self._tensor_name
-        check(name is not None, f"Module {module} has to be pruned before pruning can be removed", AssertionError)
         weight = self.apply_mask(module)
         vars(module).pop(name, None)
         original = module._parameters[f"{name}_orig"]

@@ -23,8 +23,9 @@ from jtorch.ops.spectra import geqrf, linalg_householder_product, matrix_exp
 
 def _tensor_named(module: Module, name: str) -> Tensor:
     found = getattr(module, name, None)
-    _args.check(isinstance(found, Tensor), f"Module '{module}' has no parameter or buffer with name '{name}'")
-    return found  # type: ignore[return-value]
+    if not isinstance(found, Tensor):
+        _args.fail(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    return found
 
 
 # orthogonal

@@ -18,7 +18,7 @@ from jtorch.autograd.grad_mode import no_grad
 from jtorch.nn.container import ModuleDict, ModuleList
 from jtorch.nn.module import Module
 from jtorch.nn.parameter import Parameter
-from jtorch.ops._args import check
+from jtorch.ops._args import check, fail
 
 # the cache
 
@@ -255,10 +255,11 @@ def register_parametrization(
         module.parametrizations[tensor_name].append(parametrization)
         module.parametrizations[tensor_name].unsafe |= unsafe
         return module
-    check(
-        tensor_name in module._buffers or tensor_name in module._parameters,
-        f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name '{tensor_name}'",
-    )
+    if tensor_name not in module._buffers and tensor_name not in module._parameters:
+        fail(
+            f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name "
+            f"'{tensor_name}'"
+        )
     made = ParametrizationList([parametrization], getattr(module, tensor_name), unsafe=unsafe)
     delattr(module, tensor_name)
     if not is_parametrized(module):
@@ -307,7 +308,8 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     Raises:
         ValueError: it is not parametrized, or it has several originals and is not to keep its value.
     """
-    check(is_parametrized(module, tensor_name), f"Module {module} does not have a parametrization on {tensor_name}")
+    if not is_parametrized(module, tensor_name):
+        fail(f"Module {module} does not have a parametrization on {tensor_name}")
     found = module.parametrizations[tensor_name]
     check(
         found.is_tensor or leave_parametrized,
