@@ -20,7 +20,7 @@ from jtorch.nn._casting import Casting
 from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
 from jtorch.nn._tree import Tree
-from jtorch.nn.parameter import Buffer, Parameter, as_buffer
+from jtorch.nn.parameter import Buffer, ConstructorSignature, Parameter, as_buffer
 
 mode_epoch = epoch
 compiler: list[Callable[[Callable], Callable]] = []
@@ -101,6 +101,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
     """
 
     training: bool
+    __signature__ = ConstructorSignature()
     call_super_init = False
     dump_patches = False
     _compiled: Callable | None = None

@@ -205,6 +205,9 @@ from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
 from jtorch.ops.gathering import take_along_dim as take_along_dim
 from jtorch.ops.gathering import unravel_index as unravel_index
+from jtorch.ops.grouped import grouped_mm as grouped_mm
+from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
+from jtorch.ops.grouped import scaled_mm as scaled_mm
 from jtorch.ops.indexing import gather_counted as gather_counted
 from jtorch.ops.indexing import gather_index as gather_index
 from jtorch.ops.indexing import getitem as getitem
