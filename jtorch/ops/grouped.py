@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, DType, derived, op
 
 _BY_CONTRACTION = jax.lax.RaggedDotDimensionNumbers(
@@ -55,8 +56,9 @@ def grouped_mm(
     _check_grouped(mat_a, mat_b, offs)
     _args.check(bias is None, "grouped_mm(): expected no bias, got one; add it to the result", RuntimeError)
     dtype = mat_a.dtype if out_dtype is None else out_dtype
-    wide = jnp.promote_types(mat_a.dtype, np.float32)
-    how: dict[str, Any] = {"precision": _args.precision(), "preferred_element_type": wide}
+    how: dict[str, Any] = {"precision": precision_for(mat_a.dtype)}
+    if dtype != mat_a.dtype:  # added up in the wider one
+        mat_a, mat_b = mat_a.astype(dtype), mat_b.astype(dtype)
     if offs is None:
         return jnp.matmul(mat_a, mat_b, **how).astype(dtype)
     sizes = jnp.diff(offs, prepend=0).astype(np.int32)

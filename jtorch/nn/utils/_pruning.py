@@ -193,7 +193,7 @@ def _left(method: Any, t: Any, mask: Any) -> Any:
 
 def _check_amount(amount: Any) -> None:
     check(isinstance(amount, numbers.Real), f"Invalid type for amount: {amount}. Must be int or float.", TypeError)
-    fits = amount >= 0 if isinstance(amount, numbers.Integral) else 0.0 <= float(amount) <= 1.0
+    fits = int(amount) >= 0 if isinstance(amount, numbers.Integral) else 0.0 <= float(amount) <= 1.0
     check(fits, f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer")
 
 

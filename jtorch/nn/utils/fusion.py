@@ -46,7 +46,7 @@ def fuse_conv_bn_weights(
     return _fused(conv_w, conv_b, scale.reshape(shape), bn_rm, scale, shift)
 
 
-def _fused(weight: Tensor, bias: Tensor | None, factor: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> tuple:
+def _fused(weight: Any, bias: Any, factor: Any, mean: Any, scale: Any, shift: Any) -> tuple:
     before = _creation.zeros_like(mean) if bias is None else bias
     dtype = weight.dtype if bias is None else bias.dtype
     made = (weight * factor).to(weight.dtype), ((before - mean) * scale + shift).to(dtype)

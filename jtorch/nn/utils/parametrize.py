@@ -316,7 +316,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms of a sequence "
         "of tensors.",
     )
-    original = found.original if found.is_tensor else None
+    original: Any = found.original if found.is_tensor else None
     if leave_parametrized:
         value = getattr(module, tensor_name)
         if original is None:
