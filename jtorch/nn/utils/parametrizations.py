@@ -200,12 +200,12 @@ def weight_norm(module: Module, name: str = "weight", dim: int = 0) -> Module:
 # spectral norm
 
 
-def as_matrix(weight: Any, dim: int) -> Any:
+def _as_matrix(weight: Any, dim: int) -> Any:
     """The weight as a matrix whose rows are the places of one dimension."""
     return weight.movedim(dim, 0).flatten(1)
 
 
-def transposed_dim(module: Module) -> int:
+def _transposed_dim(module: Module) -> int:
     """The dimension of a module's weight that its outputs are on."""
     return 1 if isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) else 0
 
@@ -231,7 +231,7 @@ class _SpectralNorm(Module):
         self.dim, self.eps = dim % ndim, eps
         if ndim > 1:
             self.n_power_iterations = n_power_iterations
-            matrix = as_matrix(weight.detach(), self.dim)
+            matrix = _as_matrix(weight.detach(), self.dim)
             rows, columns = matrix.shape
             self.register_buffer("_u", normalize(matrix.new_empty(rows).normal_(0, 1), dim=0, eps=eps))
             self.register_buffer("_v", normalize(matrix.new_empty(columns).normal_(0, 1), dim=0, eps=eps))
@@ -249,7 +249,7 @@ class _SpectralNorm(Module):
     def forward(self, weight: Any) -> Any:
         if weight.ndim == 1:
             return normalize(weight, dim=0, eps=self.eps)
-        matrix = as_matrix(weight, self.dim)
+        matrix = _as_matrix(weight, self.dim)
         if self.training:
             self._power_method(matrix, self.n_power_iterations)
         return weight / vdot(self._u.clone(), mv(matrix, self._v.clone()))  # type: ignore[attr-defined]
@@ -276,5 +276,5 @@ def spectral_norm(
     Source: Miyato et al., arXiv 1802.05957 (2018).
     """
     weight = _tensor_named(module, name)
-    dim = transposed_dim(module) if dim is None else dim
+    dim = _transposed_dim(module) if dim is None else dim
     return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))

@@ -8,7 +8,7 @@ from jtorch.nn._state import _as_array
 from jtorch.nn.hooks import Deriving, take_hook
 from jtorch.nn.module import Module
 from jtorch.nn.parameter import Parameter
-from jtorch.nn.utils.parametrizations import as_matrix, transposed_dim
+from jtorch.nn.utils.parametrizations import _as_matrix, _transposed_dim
 from jtorch.ops._args import check
 from jtorch.ops.least_squares import pinverse
 from jtorch.ops.normalization import normalize
@@ -38,7 +38,7 @@ class SpectralNorm(Deriving):
 
     def reshape_weight_to_matrix(self, weight: Any) -> Any:
         """The weight as a matrix whose rows are the places of `dim`."""
-        return as_matrix(weight, self.dim)
+        return _as_matrix(weight, self.dim)
 
     def compute_weight(self, module: Module, do_power_iteration: bool) -> Any:
         """The weight divided by its largest singular value, whose vectors are improved first if that is wanted."""
@@ -167,7 +167,7 @@ def spectral_norm(
     Differs: the weight is computed anew whenever it is read, so it is never stale; torch computes it at each call.
     Source: Miyato et al., arXiv 1802.05957 (2018).
     """
-    SpectralNorm.apply(module, name, n_power_iterations, transposed_dim(module) if dim is None else dim, eps)
+    SpectralNorm.apply(module, name, n_power_iterations, _transposed_dim(module) if dim is None else dim, eps)
     return module
 
 
