@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from jtorch import _creation
-from jtorch._tensor import Tensor
+from jtorch._tensor import Tensor, from_array
 from jtorch.autograd.grad_mode import no_grad
 from jtorch.ops import _args, clipping
 from jtorch.ops.joining import cat
@@ -34,6 +34,11 @@ def _by_device(tensors: list[Tensor]) -> list[list[Tensor]]:
         where = None if isinstance(array, jax.core.Tracer) else frozenset(array.devices())
         groups.setdefault(where, []).append(tensor)
     return list(groups.values())
+
+
+def _beside(tensor: Tensor, norm: Any) -> Tensor:
+    """A norm on the (first) device of a tensor."""
+    return from_array(jax.device_put(norm._value(), next(iter(tensor._value().devices()))))
 
 
 @no_grad()
@@ -60,7 +65,7 @@ def get_total_norm(
     if len(groups) == 1:
         total = clipping._total_norm(tensors, norm_type)
     else:
-        norms = [clipping._norms(group, norm_type).to(tensors[0].device) for group in groups]
+        norms = [_beside(tensors[0], clipping._norms(group, norm_type)) for group in groups]
         total = linalg_vector_norm(cat(norms), norm_type)
     if error_if_nonfinite:
         _args.check(
@@ -85,7 +90,7 @@ def clip_grads_with_norm_(
     """
     groups = _by_device(_gradients(_listed(parameters)))
     for group in groups:
-        norm = total_norm.to(group[0].device) if len(groups) > 1 else total_norm
+        norm = _beside(group[0], total_norm) if len(groups) > 1 else total_norm
         _put(group, clipping._clipped_to_norm(group, float(max_norm), norm))
 
 
