@@ -284,6 +284,7 @@ from jtorch.ops.masking import nonzero_static as nonzero_static
 from jtorch.ops.normalization import group_norm as group_norm
 from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
+from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
 from jtorch.ops.parts import narrow_copy as narrow_copy
@@ -445,6 +446,7 @@ from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort
 from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import topk as topk
+from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
 from jtorch.ops.spectra import orgqr as orgqr

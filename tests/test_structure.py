@@ -167,7 +167,7 @@ def test_names_say_something(path):
 
 
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
-          "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd}  # fmt: skip
+          "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -207,7 +207,15 @@ def test_index_is_the_records(name):
 
 
 @pytest.mark.parametrize(
-    "index", ["__init__.py", "ops/__init__.py", "nn/__init__.py", "nn/functional.py", "optim/__init__.py"]
+    "index",
+    [
+        "__init__.py",
+        "ops/__init__.py",
+        "nn/__init__.py",
+        "nn/functional.py",
+        "nn/utils/__init__.py",
+        "optim/__init__.py",
+    ],
 )
 def test_an_index_defines_nothing(index):
     allowed = ast.Import | ast.ImportFrom | ast.Expr

@@ -22,11 +22,12 @@ import numpy as np
 import parity
 import pytest
 import torch
+import torch.nn.utils.prune
 
 import jtorch
 
 RANDOM = re.compile(
-    r"Dropout|dropout|RReLU|rrelu|Fractional|gumbel|bernoulli|multinomial|normal|poisson|rand|Transformer|seed|uniform|init\."
+    r"Dropout|dropout|RReLU|rrelu|Fractional|gumbel|bernoulli|multinomial|normal|poisson|rand|Transformer|seed|uniform|init\.|is_pruned"
 )
 """Names whose own draws cannot be shared: for these the shapes are compared, not the values."""
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\binf\b|\bnan\b)")
@@ -35,7 +36,10 @@ NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\binf\b|\bnan\b)")
 def _documented():
     """name -> docstring, for what both libraries have and torch shows an example of."""
     places = {"nn": (torch.nn, jtorch.nn), "F": (torch.nn.functional, jtorch.nn.functional), "torch": (torch, jtorch),
-              "Tensor": (torch.Tensor, jtorch.Tensor), "optim": (torch.optim, jtorch.optim), "init": (torch.nn.init, jtorch.nn.init)}  # fmt: skip
+              "Tensor": (torch.Tensor, jtorch.Tensor), "optim": (torch.optim, jtorch.optim), "init": (torch.nn.init, jtorch.nn.init),
+              "utils": (torch.nn.utils, jtorch.nn.utils), "prune": (torch.nn.utils.prune, jtorch.nn.utils.prune),
+              "parametrize": (torch.nn.utils.parametrize, jtorch.nn.utils.parametrize),
+              "parametrizations": (torch.nn.utils.parametrizations, jtorch.nn.utils.parametrizations)}  # fmt: skip
     found = {}
     for place, (theirs, ours) in places.items():
         for name in sorted(set(dir(theirs)) & set(dir(ours))):
@@ -51,8 +55,8 @@ def _documented():
     return found
 
 
-PLACES = ("nn", "F", "optim", "init")
-"""Whose examples are run: those of layers, functions of layers, optimizers and initial values."""
+PLACES = ("nn", "F", "optim", "init", "utils", "prune", "parametrize", "parametrizations")
+"""Whose examples are run: those of layers, functions of layers, optimizers, initial values and `nn.utils`."""
 
 DOCS = {name: doc for name, doc in _documented().items() if name.partition(".")[0] in PLACES}
 

@@ -1,10 +1,15 @@
 """The index of `torch.nn`'s modules. Each is defined where its line says."""
 
 from jtorch.nn import functional as functional
+from jtorch.nn import grad as grad
 from jtorch.nn import init as init
 from jtorch.nn import parallel as parallel
 from jtorch.nn import parameter as parameter
 from jtorch.nn import utils as utils
+from jtorch.nn.absent import intrinsic as intrinsic
+from jtorch.nn.absent import qat as qat
+from jtorch.nn.absent import quantizable as quantizable
+from jtorch.nn.absent import quantized as quantized
 from jtorch.nn.activation import CELU as CELU
 from jtorch.nn.activation import ELU as ELU
 from jtorch.nn.activation import GELU as GELU

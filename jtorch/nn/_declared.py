@@ -96,8 +96,6 @@ class Declared(Module):
             if isinstance(forward, functional):
                 cls.forward = forward.forward_for(frozenset(cls._fields) - cls._init_only)
                 cls.forward.__qualname__ = f"{cls.__qualname__}.forward"
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        cls.__signature__ = inspect.Signature(parameters)
 
     def __post_init__(self, **init_only: Any) -> None:
         """What a constructor does beyond storing its arguments; receives those declared `InitVar`."""

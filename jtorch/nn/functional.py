@@ -1,5 +1,6 @@
 """The index of `F`: torch.nn.functional's names. Each is the op that `jtorch.ops` has, and is defined there."""
 
+from jtorch.nn import grad as grad
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import elu as elu
@@ -70,6 +71,9 @@ from jtorch.ops.embedding import embedding as embedding
 from jtorch.ops.embedding import one_hot as one_hot
 from jtorch.ops.folding import fold as fold
 from jtorch.ops.folding import unfold as unfold
+from jtorch.ops.grouped import grouped_mm as grouped_mm
+from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
+from jtorch.ops.grouped import scaled_mm as scaled_mm
 from jtorch.ops.loss import binary_cross_entropy as binary_cross_entropy
 from jtorch.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from jtorch.ops.loss import gaussian_nll_loss as gaussian_nll_loss

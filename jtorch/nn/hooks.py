@@ -138,6 +138,32 @@ def replaced(hooks: dict, module: Any, name: str, value: Any) -> Any:
 # of one module
 
 
+class Deriving:
+    """A forward pre-hook by which its module has an attribute that is computed anew whenever it is read.
+
+    So the attribute never holds a tensor of a trace that is over. What a user assigns to it lasts until the next call.
+    """
+
+    derives: Any
+    """The name of the attribute."""
+
+    def derived(self, module: Any) -> Any:
+        """The value of the attribute. To be overridden."""
+        raise NotImplementedError
+
+    def __call__(self, module: Any, inputs: Any) -> None:
+        if self.derives in module._parameters:
+            raise TypeError(f"cannot assign a computed tensor as parameter '{self.derives}' (remove the parameter)")
+        if vars(module).pop(self.derives, None) is not None:
+            epoch[0] += 1
+
+
+def take_hook(hooks: dict, key: Any) -> Any:
+    """Take a hook out of a dictionary of them."""
+    epoch[0] += 1
+    return hooks.pop(key)
+
+
 class Hooking:
     """The part of Module that registers hooks around its call."""
 

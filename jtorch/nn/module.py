@@ -21,7 +21,7 @@ from jtorch.nn._changes import note
 from jtorch.nn._graph import REGISTRIES, GraphNode, epoch, start
 from jtorch.nn._state import StateDict
 from jtorch.nn._tree import Tree
-from jtorch.nn.parameter import Buffer, Parameter, as_buffer
+from jtorch.nn.parameter import Buffer, ConstructorSignature, Parameter, as_buffer
 
 mode_epoch = epoch
 compiler: list[Callable[[Callable], Callable]] = []
@@ -102,6 +102,7 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
     """
 
     training: bool
+    __signature__ = ConstructorSignature()
     call_super_init = False
     dump_patches = False
     _compiled: Callable | None = None
@@ -172,6 +173,9 @@ class Module(Tree, StateDict, Casting, hooks.Hooking, GraphNode, nnx.Module, pyt
         for kind in REGISTRIES:
             if kind in own and name in own[kind]:
                 return own[kind][name]
+        for hook in own.get("_forward_pre_hooks", {}).values():
+            if isinstance(hook, hooks.Deriving) and hook.derives == name:
+                return hook.derived(self)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:

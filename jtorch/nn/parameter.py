@@ -5,6 +5,7 @@ torch program does with them is Tensor's. What modules do with them is in `modul
 """
 
 import copy
+import inspect
 import sys
 from typing import Any
 
@@ -25,11 +26,21 @@ _LONELY = 3
 """What getrefcount says of a root that only one view holds: the view, a local variable and the argument."""
 
 
+class ConstructorSignature:
+    """What `inspect.signature` says of a class whose metaclass, NNX's, hides it: the arguments of `__init__`."""
+
+    def __get__(self, instance: Any, owner: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return inspect.Signature(list(inspect.signature(owner.__init__).parameters.values())[1:])
+
+
 class _Owned(Tensor):
     """A tensor whose array is the value of an NNX Variable; Tensor's ways of hashing and comparing come first."""
 
     _wants_grad = False
     __slots__ = ()
+    __signature__ = ConstructorSignature()
 
     def _fill(self, array: Any, requires_grad: bool) -> None:
         """What `Variable.__init__` does, in a thirtieth of the time."""

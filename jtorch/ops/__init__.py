@@ -205,6 +205,9 @@ from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
 from jtorch.ops.gathering import take_along_dim as take_along_dim
 from jtorch.ops.gathering import unravel_index as unravel_index
+from jtorch.ops.grouped import grouped_mm as grouped_mm
+from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
+from jtorch.ops.grouped import scaled_mm as scaled_mm
 from jtorch.ops.indexing import gather_counted as gather_counted
 from jtorch.ops.indexing import gather_index as gather_index
 from jtorch.ops.indexing import getitem as getitem
@@ -279,6 +282,7 @@ from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import linalg_matrix_norm as linalg_matrix_norm
 from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
+from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.packing import pad_sequence as pad_sequence
 from jtorch.ops.packing import take_rows as take_rows
 from jtorch.ops.padding import pad as pad
@@ -498,6 +502,7 @@ from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import sort_stably as sort_stably
 from jtorch.ops.sorting import topk as topk
 from jtorch.ops.spectra import condition_of as condition_of
+from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import linalg_cond as linalg_cond
 from jtorch.ops.spectra import linalg_eig as linalg_eig
 from jtorch.ops.spectra import linalg_eigh as linalg_eigh

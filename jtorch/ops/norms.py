@@ -182,3 +182,25 @@ def linalg_norm(
         not isinstance(ord, str), f"linalg.norm(): expected a number as order of vectors, got {ord!r}", RuntimeError
     )
     return linalg_vector_norm.body(input, ord, axes, keepdim, dtype=dtype)
+
+
+@op(method=False)
+def norm_except_dim(v: Array, pow: float = 2, dim: int = 0) -> Array:
+    """The norm of order `pow` over all dimensions but one, which are kept as 1; over all of them where `dim` is -1.
+
+    Shape: (*) -> (1, ..., size of dim, ..., 1), or ()
+    """
+    if dim == -1:
+        return vector_norm(v, float(pow), tuple(range(v.ndim)), False)
+    kept = _args.dim(dim, v.ndim, "norm_except_dim")
+    return vector_norm(v, float(pow), tuple(d for d in range(v.ndim) if d != kept), True)
+
+
+@op(method=False, function=False)
+def _weight_norm(v: Array, g: Array, dim: int = 0) -> Array:
+    """`v` scaled to the norms `g` along all dimensions but one.
+
+    Shape: (*), (1, ..., size of dim, ..., 1) -> (*)
+    Source: Salimans and Kingma, arXiv 1602.07868 (2016).
+    """
+    return v * (g / norm_except_dim.body(v, 2, dim))

@@ -52,6 +52,24 @@ def qr(input: Any, some: bool = True) -> QR:
     return linalg_qr(input, "reduced" if some else "complete")
 
 
+class Geqrf(NamedTuple):
+    """A QR factorization as LAPACK has it: R above the diagonal, the vectors of reflections below, and their factors."""
+
+    a: Array
+    tau: Array
+
+
+@op(differentiable=False)
+def geqrf(input: Array) -> Geqrf:
+    """The factors of `input = Q @ R` before Q is formed, to be given to `orgqr`.
+
+    Shape: (*, M, N) -> (*, M, N), (*, min(M, N))
+    """
+    matrices("geqrf", input, square=False)
+    packed, tau = jnp.linalg.qr(input, "raw")
+    return Geqrf(jnp.swapaxes(packed, -1, -2), tau)
+
+
 @op(method=False, function=False)
 def linalg_householder_product(input: Array, tau: Array) -> Array:
     """The first columns of a product of Householder reflections, whose vectors are below the diagonal.

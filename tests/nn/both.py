@@ -95,3 +95,34 @@ def net(lib):
 
 def scale(lib):
     return net(lib).scale
+
+
+def waved(module):
+    """The module with its parameters set to values of a sine, all different."""
+    lib, start = torch if isinstance(module, torch.nn.Module) else jtorch, 1
+    for tensor in module.parameters():
+        values = (lib.arange(start, start + tensor.numel()).to(tensor.dtype) ** 2 * 0.7).sin()
+        tensor.data = values.reshape(tensor.shape)
+        start += tensor.numel()
+    return module
+
+
+def state(module):
+    """Everything in a module's state: names, tensors, and what it looks like."""
+    named = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    return [repr(module), list(named), list(named.values()), [n for n, _ in module.named_parameters()]]
+
+
+def trained(lib, model, x, steps=2):
+    """Outputs and state of a model over some steps; jtorch's are compiled, and compared with eager ones by their user."""
+    optimizer = lib.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).pow(2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step = jtorch.compile(step) if lib is jtorch else step
+    return [[step(x) for _ in range(steps)], state(model)]
