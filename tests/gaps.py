@@ -243,57 +243,6 @@ GAPS: dict[str, str] = {
         ],
         "the second gradient of the fused form is not torch's yet",
     ),
-    **dict.fromkeys(
-        [
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/alpha_dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/cauchy",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/exponential",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/feature_alpha_dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/geometric",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/log_normal",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/rand_like",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/rrelu",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        [
-            "jit_and_vmap_give_the_same/cauchy",
-            "jit_and_vmap_give_the_same/exponential",
-            "jit_and_vmap_give_the_same/geometric",
-            "jit_and_vmap_give_the_same/log_normal",
-            "jit_and_vmap_give_the_same/rand_like",
-            "jit_and_vmap_give_the_same/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        ["tape_is_jax_grad/complex", "tape_is_jax_grad/polar", "tape_is_jax_grad/view_as_complex"],
-        "gradients of complex numbers follow torch's convention, the conjugate of jax.grad's",
-    ),
-    **dict.fromkeys(
-        [
-            "in_place_is_out_of_place/cauchy",
-            "in_place_is_out_of_place/exponential",
-            "in_place_is_out_of_place/geometric",
-            "in_place_is_out_of_place/log_normal",
-            "in_place_is_out_of_place/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        [
-            "second_call_compiles_nothing/cauchy",
-            "second_call_compiles_nothing/exponential",
-            "second_call_compiles_nothing/geometric",
-            "second_call_compiles_nothing/log_normal",
-            "second_call_compiles_nothing/rand_like",
-            "second_call_compiles_nothing/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
 }
 
 
