@@ -228,10 +228,6 @@ GAPS: dict[str, str] = {
         "the in-place form follows the out-of-place one where torch refuses or keeps the dtype",
     ),
     **dict.fromkeys(
-        ["what_is_missing_is_listed"],
-        "the list of entries to come is not drawn up yet",
-    ),
-    **dict.fromkeys(
         [
             "second_gradient/addbmm-float64-2",
             "second_gradient/addcdiv-float64-3",

@@ -91,8 +91,8 @@ def _own_entries(op) -> list:
 def _runs(op):
     """Functions that lead to calls of the op, one after another."""
     reach = REACHED_BY.get(op.name)
-    if callable(reach):
-        yield reach
+    if reach is not None and not isinstance(reach, str):
+        yield from reach if isinstance(reach, tuple) else (reach,)
         return
     for entry in _own_entries(op) if reach is None else [e for e in cases.entries() if cases.label(e) == reach]:
         dtype = cases.dtypes(entry, full=False)[0]
