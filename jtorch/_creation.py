@@ -281,6 +281,8 @@ def _sampled(make: Callable) -> Callable:
         made = made if isinstance(made, Tensor) else from_array(made)
         if out is None:
             return made
+        misfit = _args.is_integral(made._value().dtype) and out.dtype is not made.dtype
+        _args.check(not misfit, f"{make.__name__}(): expected out= of {made.dtype}, got {out.dtype}", RuntimeError)
         out.__jtorch_out__(made)
         return out
 

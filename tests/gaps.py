@@ -138,7 +138,6 @@ GAPS: dict[str, str] = {
             "error/minimum-0",
             "error/minimum-1",
             "error/minimum-2",
-            "error/multinomial-2",
             "error/narrow_copy-1",
             "error/ne-0",
             "error/ne-1",
@@ -260,6 +259,14 @@ GAPS: dict[str, str] = {
         "the second gradient of the fused form is not torch's yet",
     ),
 }
+
+WITHOUT_X64: dict[str, str] = {
+    **dict.fromkeys(
+        ["error/complex-1", "error/scatter-0", "error/scatter_add-0"],
+        "the two dtypes that must not differ are one and the same without 64-bit types",
+    ),
+}
+"""Where jtorch differs from torch only with JTORCH_X64=0, besides all of those above."""
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
