@@ -107,7 +107,29 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return _finish(_from_data(data, dtype), device, False)
 
 
-asarray = as_tensor
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool | None = None
+) -> Tensor:
+    """`obj` as a tensor: itself where it is one of that dtype already and `copy` is not True.
+
+    Args:
+        requires_grad: None means as `obj`.
+    Raises:
+        ValueError: `copy` is False and it takes a copy.
+    Differs: a NumPy array is always copied, because a JAX array never changes.
+    """
+    made = as_tensor(obj, dtype, device)
+    if copy is False and made is not obj:
+        raise ValueError(
+            f"asarray(): expected an object that a tensor can share, got {type(obj).__name__}; it is copied"
+        )
+    if made is obj and copy:
+        made = made.clone()
+    if requires_grad is False and made.requires_grad:
+        made = made.detach()
+    elif requires_grad and not made.requires_grad:
+        made = (made.detach() if made is obj else made).requires_grad_()
+    return made
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -259,6 +281,8 @@ def _sampled(make: Callable) -> Callable:
         made = made if isinstance(made, Tensor) else from_array(made)
         if out is None:
             return made
+        misfit = _args.is_integral(made._value().dtype) and out.dtype is not made.dtype
+        _args.check(not misfit, f"{make.__name__}(): expected out= of {made.dtype}, got {out.dtype}", RuntimeError)
         out.__jtorch_out__(made)
         return out
 
@@ -288,6 +312,7 @@ def _typed(name: str, target: _types.dtype) -> Callable:
         return tensor(data[0] if data else [], dtype=target)
 
     construct.__name__ = construct.__qualname__ = name
+    construct.dtype = target  # type: ignore[attr-defined]
     construct.__doc__ = f"A {target.name} tensor of the given sizes, or with a copy of the given data."
     return construct
 

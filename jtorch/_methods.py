@@ -165,6 +165,11 @@ def _all_transposed(self):
     return self.permute(*range(self.ndim - 1, -1, -1))
 
 
+def _where(self, condition, other):
+    """The tensor where the condition holds, `other` elsewhere."""
+    return registry["where"](condition, self, other)
+
+
 def _new(maker: Callable) -> Callable:
     """`new_zeros` and its kin: sizes given, dtype and device those of this tensor."""
 
@@ -252,7 +257,8 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
+    "where": _where, "apply_": _apply_,
+    "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "real": property(_real), "imag": property(registry["imag"]),
     "mT": property(_matrix_transpose), "T": property(_all_transposed),

@@ -34,8 +34,8 @@ def get_default_dtype() -> _types.dtype:
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Set the default dtype by the name of a tensor type, such as `torch.FloatTensor`."""
-    set_default_dtype(_types.dtype_of_type(t) if isinstance(t, str) else t)
+    """Set the default dtype by a tensor type, such as `torch.FloatTensor`, or its name."""
+    set_default_dtype(_types.dtype_of_type(t) if isinstance(t, str) else getattr(t, "dtype", t))
 
 
 def set_float32_matmul_precision(precision: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import gaps
+import jax
 import numpy as np
 import torch
 from torch.testing._internal.common_device_type import precisionOverride, toleranceOverride
@@ -22,7 +23,7 @@ from torch.testing._internal.opinfo.core import DecorateInfo
 
 import jtorch
 
-PRIMARY, EXTRA = 3, 1
+PRIMARY, EXTRA = 3 if jax.config.jax_enable_x64 else 1, 1
 """Samples of an entry in the bounded run: of its first float dtype, and of each other dtype that is tried."""
 
 RANDOM_NAMES = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "uniform", "multinomial",

@@ -64,7 +64,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if isinstance(item, pytest.Function):
             names.setdefault(case_name(item), []).append(item)
-    for pattern, reason in gaps.GAPS.items():
+    ledger = gaps.GAPS if X64 else gaps.GAPS | gaps.WITHOUT_X64
+    for pattern, reason in ledger.items():
         for name in gaps.matching(pattern, names):
             for item in names[name]:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

@@ -138,7 +138,6 @@ GAPS: dict[str, str] = {
             "error/minimum-0",
             "error/minimum-1",
             "error/minimum-2",
-            "error/multinomial-2",
             "error/narrow_copy-1",
             "error/ne-0",
             "error/ne-1",
@@ -210,6 +209,26 @@ GAPS: dict[str, str] = {
         "linear algebra: factors or their gradients in another order or accuracy than LAPACK's in torch",
     ),
     **dict.fromkeys(
+        ["docs/Tensor.to", "docs/torch.tensor", "docs/torch.use_deterministic_algorithms"],
+        "no GPU: a build of torch without CUDA raises AssertionError, one with CUDA what is raised here",
+    ),
+    **dict.fromkeys(
+        ["docs/torch.conj", "docs/torch.resolve_conj", "docs/torch.resolve_neg"],
+        "JAX conjugates at once: there is no bit that puts it off, and nothing that tells of it",
+    ),
+    **dict.fromkeys(
+        ["docs/torch.cholesky_inverse", "docs/torch.cholesky_solve", "docs/torch.lu_solve", "docs/torch.lu_unpack"],
+        "the example calls torch.linalg, which jtorch does not have yet",
+    ),
+    "docs/Tensor.view": "a view under another dtype is a copy",
+    "docs/torch.from_dlpack": "the example imports torch.utils.dlpack, which jtorch does not have yet",
+    "docs/torch.inference_mode": "inference tensors count their versions here, where torch refuses to tell",
+    "docs/torch.kthvalue": "the example calls resize_, which jtorch does not have yet",
+    "docs/torch.narrow_copy": "JAX arrays are dense, so there is no to_sparse",
+    "docs/torch.qr": "the product is off by a rounding of float32 that allclose just does not allow",
+    "docs/torch.set_default_dtype": "JAX has no complex32: complex numbers beside float16 are complex64",
+    "docs/torch.sort": "the places of equal values are in order here, where torch leaves them open",
+    **dict.fromkeys(
         ["docs/init.orthogonal_", "docs/nn.LayerNorm", "docs/nn.Module.to", "docs/nn.RMSNorm", "docs/nn.SyncBatchNorm"],
         "the example prints or uses something that jtorch does not have yet",
     ),
@@ -228,10 +247,6 @@ GAPS: dict[str, str] = {
         "the in-place form follows the out-of-place one where torch refuses or keeps the dtype",
     ),
     **dict.fromkeys(
-        ["what_is_missing_is_listed"],
-        "the list of entries to come is not drawn up yet",
-    ),
-    **dict.fromkeys(
         [
             "second_gradient/addbmm-float64-2",
             "second_gradient/addcdiv-float64-3",
@@ -243,58 +258,15 @@ GAPS: dict[str, str] = {
         ],
         "the second gradient of the fused form is not torch's yet",
     ),
+}
+
+WITHOUT_X64: dict[str, str] = {
     **dict.fromkeys(
-        [
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/alpha_dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/cauchy",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/exponential",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/feature_alpha_dropout",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/geometric",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/log_normal",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/rand_like",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/rrelu",
-            "arrays_in_arrays_out_and_tensors_in_tensors_out/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        [
-            "jit_and_vmap_give_the_same/cauchy",
-            "jit_and_vmap_give_the_same/exponential",
-            "jit_and_vmap_give_the_same/geometric",
-            "jit_and_vmap_give_the_same/log_normal",
-            "jit_and_vmap_give_the_same/rand_like",
-            "jit_and_vmap_give_the_same/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        ["tape_is_jax_grad/complex", "tape_is_jax_grad/polar", "tape_is_jax_grad/view_as_complex"],
-        "gradients of complex numbers follow torch's convention, the conjugate of jax.grad's",
-    ),
-    **dict.fromkeys(
-        [
-            "in_place_is_out_of_place/cauchy",
-            "in_place_is_out_of_place/exponential",
-            "in_place_is_out_of_place/geometric",
-            "in_place_is_out_of_place/log_normal",
-            "in_place_is_out_of_place/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
-    ),
-    **dict.fromkeys(
-        [
-            "second_call_compiles_nothing/cauchy",
-            "second_call_compiles_nothing/exponential",
-            "second_call_compiles_nothing/geometric",
-            "second_call_compiles_nothing/log_normal",
-            "second_call_compiles_nothing/rand_like",
-            "second_call_compiles_nothing/uniform",
-        ],
-        "a draw that no sample of torch's leads to with a key: to be reached by hand in reach.py",
+        ["error/complex-1", "error/scatter-0", "error/scatter_add-0"],
+        "the two dtypes that must not differ are one and the same without 64-bit types",
     ),
 }
+"""Where jtorch differs from torch only with JTORCH_X64=0, besides all of those above."""
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

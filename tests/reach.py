@@ -1,3 +1,162 @@
-"""How to reach the ops that no entry of torch's database is named after: the label of an entry, or a call."""
+"""How to reach the ops that no entry of torch's database is named after: the label of an entry whose samples lead to
+them, or a function without arguments that makes the call, or two of them.
+"""
 
-REACHED_BY: dict = {}
+import numpy as np
+
+import jtorch
+from jtorch import ops
+from jtorch.nn import functional as F
+
+
+def a(*shape):
+    """A tensor of numbers on both sides of zero."""
+    return jtorch.tensor(np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32))
+
+
+def positive(n, *batch):
+    """Positive definite matrices."""
+    half = a(*batch, n, n)
+    return half @ half.mT + n * jtorch.eye(n)
+
+
+def _set(index, value):
+    tensor = a(4, 3)
+    tensor[index] = value
+
+
+def _lu_solve(n):
+    return ops.linalg_lu_solve(*ops.linalg_lu_factor(positive(n)), a(n, 2))
+
+
+REACHED_BY: dict = {
+    "_alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
+    "_batch_norm_evaluation": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4)),
+    "_batch_norm_training": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4), training=True),
+    "_dropout": (lambda: F.dropout(a(3, 4), 0.4), lambda: F.dropout2d(a(2, 3, 2, 2), 0.4)),
+    "_instance_norm": lambda: F.instance_norm(a(2, 3, 5), a(3), a(3).exp(), a(3), a(3)),
+    "_max_unpool": lambda: F.max_unpool2d(*F.max_pool2d_with_indices(a(1, 2, 4, 4), 2), 2),
+    "_pair_distance": lambda: F.triplet_margin_with_distance_loss(a(3, 4), a(4, 3).mT, a(3, 4) + 1),
+    "_randint": (lambda: ops.randint(0, 9, (3,)), lambda: ops.randint(2, 5, (2, 2))),
+    "_rrelu": lambda: F.rrelu(a(3, 4), training=True),
+    "_to_copy": lambda: a(3).to(jtorch.bfloat16),
+    "_to_device": lambda: ops.casting._to_device(a(3), jtorch.device("cpu").jax()),
+    "_triplet_loss": lambda: F.triplet_margin_with_distance_loss(a(3, 4), a(4, 3).mT, a(3, 4) + 1, swap=True),
+    "adaptive_max_pool1d_with_indices": lambda: F.adaptive_max_pool1d_with_indices(a(1, 2, 4), 2),
+    "adaptive_max_pool2d_with_indices": lambda: F.adaptive_max_pool2d_with_indices(a(1, 2, 4, 4), 2),
+    "adaptive_max_pool3d_with_indices": lambda: F.adaptive_max_pool3d_with_indices(a(1, 2, 2, 4, 4), 2),
+    "adjoint": lambda: jtorch.adjoint(a(2, 3)),
+    "alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
+    "cauchy": (lambda: ops.cauchy(a(3, 4)), lambda: ops.cauchy(a(3), 1.0, 2.0)),
+    "celu_": lambda: F.celu_(a(3), 2.0),
+    "chain_matmul": lambda: jtorch.chain_matmul(a(2, 3), a(3, 4), a(4, 2)),
+    "choose": (lambda: jtorch.where(a(3) > 0, a(3), 1.0), lambda: jtorch.where(a(2, 1) > 0, a(2, 3), a(3))),
+    "condition_of": lambda: ops.linalg_cond(positive(3)),
+    "conjugate_transpose": lambda: jtorch.adjoint(jtorch.complex(a(2, 3), a(2, 3))),
+    "conv_tbc": lambda: jtorch.conv_tbc(a(5, 2, 3), a(3, 3, 4), a(4), 1),
+    "cross_map_lrn2d": lambda: ops.cross_map_lrn2d(a(2, 4, 3, 3), 3),
+    "det": lambda: jtorch.det(a(2, 3, 3)),
+    "distinct": "unique",
+    "distinct_runs": "unique_consecutive",
+    "divide_rounded": "div.floor_rounding",
+    "dropout": lambda: F.dropout(a(3, 4), 0.4),
+    "dropout1d": lambda: F.dropout1d(a(2, 3, 4), 0.4),
+    "einsum_of": "einsum",
+    "elu_": lambda: F.elu_(a(3), 2.0),
+    "embedding_renorm": lambda: ops.embedding_renorm(a(4, 3), jtorch.tensor([0, 2, 0]), 0.5),
+    "exponential": (lambda: ops.exponential(a(3, 4)), lambda: ops.exponential(a(3), 2.0)),
+    "extreme": (lambda: a(3, 4).max(), lambda: a(3, 4).min()),
+    "extreme_along": (lambda: a(3, 4).max(1), lambda: a(3, 4).min(0, keepdim=True)),
+    "feature_alpha_dropout": lambda: F.feature_alpha_dropout(a(3, 4), 0.4, training=True),
+    "fill_diagonal": (lambda: ops.fill_diagonal(a(3, 3), 2.0), lambda: ops.fill_diagonal(a(7, 3), 2.0, wrap=True)),
+    "fold": lambda: F.fold(a(1, 8, 6), (3, 4), (2, 2)),
+    "gather_counted": lambda: ops.getitem(a(4, 3), jtorch.tensor([True, False, True, True])),
+    "gather_index": (lambda: a(4, 3)[jtorch.tensor([0, 2, 0])], lambda: a(4, 3)[:, jtorch.tensor([1])]),
+    "geometric": (lambda: ops.geometric(a(3, 4), 0.4), lambda: ops.geometric(a(3), 0.2)),
+    "getitem": (lambda: ops.getitem(a(4, 3), 1), lambda: ops.getitem(a(4, 3), (slice(1, 3), 0))),
+    "gumbel_softmax": (lambda: F.gumbel_softmax(a(3, 4)), lambda: F.gumbel_softmax(a(3, 4), hard=True, dim=0)),
+    "hardtanh_": lambda: F.hardtanh_(a(3), -0.5, 0.5),
+    "inverse": lambda: jtorch.inverse(positive(3)),
+    "leaky_relu_": lambda: F.leaky_relu_(a(3), 0.2),
+    "linalg_cholesky": lambda: ops.linalg_cholesky(positive(3, 2)),
+    "linalg_cholesky_ex": "cholesky",
+    "linalg_cond": (lambda: ops.linalg_cond(positive(3)), lambda: ops.linalg_cond(positive(3), "fro")),
+    "linalg_cross": lambda: ops.linalg_cross(a(2, 3), a(2, 3)),
+    "linalg_det": lambda: ops.linalg_det(a(2, 3, 3)),
+    "linalg_diagonal": lambda: ops.linalg_diagonal(a(2, 3, 4), offset=1),
+    "linalg_eig": lambda: ops.linalg_eig(a(3, 3)),
+    "linalg_eigh": (lambda: ops.linalg_eigh(positive(3)), lambda: ops.linalg_eigh(positive(2), "U")),
+    "linalg_eigvals": lambda: ops.linalg_eigvals(a(3, 3)),
+    "linalg_eigvalsh": lambda: ops.linalg_eigvalsh(positive(3)),
+    "linalg_householder_product": lambda: ops.linalg_householder_product(a(4, 3), a(3)),
+    "linalg_inv": lambda: ops.linalg_inv(positive(3, 2)),
+    "linalg_inv_ex": lambda: ops.linalg_inv_ex(positive(3, 2)),
+    "linalg_lstsq": lambda: ops.linalg_lstsq(a(4, 2), a(4, 3)),
+    "linalg_lu": lambda: ops.linalg_lu(a(3, 3)),
+    "linalg_lu_factor": lambda: ops.linalg_lu_factor(a(3, 3)),
+    "linalg_lu_factor_ex": lambda: ops.linalg_lu_factor_ex(a(3, 3)),
+    "linalg_lu_solve": lambda: _lu_solve(3),
+    "linalg_matrix_exp": lambda: ops.linalg_matrix_exp(a(3, 3)),
+    "linalg_matrix_norm": (lambda: ops.linalg_matrix_norm(a(3, 4)), lambda: ops.linalg_matrix_norm(a(3, 4), 2)),
+    "linalg_matrix_power": lambda: ops.linalg_matrix_power(positive(3), -2),
+    "linalg_matrix_rank": lambda: ops.linalg_matrix_rank(a(3, 4)),
+    "linalg_multi_dot": lambda: ops.linalg_multi_dot([a(2, 3), a(3, 4), a(4, 2)]),
+    "linalg_norm": (lambda: ops.linalg_norm(a(3, 4)), lambda: ops.linalg_norm(a(3, 4), 1, dim=0)),
+    "linalg_pinv": lambda: ops.linalg_pinv(a(4, 3)),
+    "linalg_qr": (lambda: ops.linalg_qr(a(4, 3)), lambda: ops.linalg_qr(a(3, 3), "complete")),
+    "linalg_slogdet": lambda: ops.linalg_slogdet(positive(3, 2)),
+    "linalg_solve": lambda: ops.linalg_solve(positive(3), a(3, 2)),
+    "linalg_solve_ex": lambda: ops.linalg_solve_ex(positive(3), a(3, 2)),
+    "linalg_solve_triangular": lambda: ops.linalg_solve_triangular(positive(3), a(3, 2), upper=True),
+    "linalg_svd": lambda: ops.linalg_svd(a(4, 3), full_matrices=False),
+    "linalg_svdvals": lambda: ops.linalg_svdvals(a(4, 3)),
+    "linalg_tensorinv": lambda: ops.linalg_tensorinv(positive(4).reshape(2, 2, 2, 2)),
+    "linalg_tensorsolve": lambda: ops.linalg_tensorsolve(positive(4).reshape(2, 2, 4), a(2, 2)),
+    "linalg_vander": (lambda: ops.linalg_vander(a(4)), lambda: ops.linalg_vander(a(2, 3), N=2)),
+    "linalg_vecdot": lambda: ops.linalg_vecdot(a(2, 3), a(2, 3)),
+    "linalg_vector_norm": (lambda: ops.linalg_vector_norm(a(3, 4)), lambda: ops.linalg_vector_norm(a(3, 4), 3, 1)),
+    "log_normal": (lambda: ops.log_normal(a(3, 4)), lambda: ops.log_normal(a(3), 0.0, 0.5)),
+    "lp_pool1d": lambda: F.lp_pool1d(a(2, 3, 6), 2.0, 2),
+    "lp_pool2d": lambda: F.lp_pool2d(a(1, 2, 4, 4), 2.0, 2),
+    "lp_pool3d": lambda: F.lp_pool3d(a(1, 2, 2, 4, 4), 2.0, 2),
+    "lstsq_parts": lambda: ops.linalg_lstsq(a(4, 2), a(4, 3)),
+    "matrix_power": (lambda: jtorch.matrix_power(positive(3), 3), lambda: jtorch.matrix_power(positive(3), -1)),
+    "max_pool1d_with_indices": lambda: F.max_pool1d_with_indices(a(1, 2, 4), 2),
+    "max_pool2d_with_indices": lambda: F.max_pool2d_with_indices(a(1, 2, 4, 4), 2),
+    "max_pool3d_with_indices": lambda: F.max_pool3d_with_indices(a(1, 2, 2, 4, 4), 2),
+    "median_along": (lambda: a(3, 4).median(1), lambda: a(3, 4).nanmedian(0)),
+    "median_of_all": (lambda: a(3, 4).median(), lambda: a(3, 4).nanmedian()),
+    "moments": "std_mean",
+    "nonzero_vectors": lambda: jtorch.nonzero(a(3, 4) > 0, as_tuple=True),
+    "one_hot_of": lambda: F.one_hot(jtorch.tensor([0, 2, 1]), 4),
+    "orgqr": lambda: jtorch.orgqr(a(4, 3), a(3)),
+    "places_by": lambda: jtorch.repeat_interleave(jtorch.tensor([2, 0, 3])),
+    "poisson": lambda: jtorch.poisson(a(3, 4).exp()),
+    "power": "pow",
+    "power_of": lambda: jtorch.matrix_power(positive(3), 3),
+    "rand": (lambda: ops.rand(3, 4), lambda: ops.rand(2)),
+    "rand_like": (lambda: ops.rand_like(a(3, 4)), lambda: ops.rand_like(a(3))),
+    "random": (lambda: ops.random(a(3, 4)), lambda: ops.random(a(3), 2, 9)),
+    "randperm": (lambda: ops.randperm(5), lambda: ops.randperm(3, dtype=jtorch.int32)),
+    "relu_": lambda: F.relu_(a(3)),
+    "repeat_by": lambda: jtorch.repeat_interleave(a(3, 2), jtorch.tensor([2, 0, 3]), 0),
+    "repeat_each": lambda: jtorch.repeat_interleave(a(3, 2), 2, 1),
+    "rrelu": lambda: F.rrelu(a(3, 4), training=True),
+    "rrelu_": lambda: F.rrelu_(a(3)),
+    "selu_": lambda: F.selu_(a(3)),
+    "setitem": (lambda: _set(1, a(3)), lambda: _set(jtorch.tensor([0, 2]), 2.0)),
+    "short_power": lambda: a(3) ** 2,
+    "slice_view": (lambda: a(4, 3)[1], lambda: a(4, 3)[1:, ::2]),
+    "slogdet": lambda: jtorch.slogdet(positive(3, 2)),
+    "sort_stably": (lambda: a(3, 4).sort(), lambda: a(3, 4).sort(0, descending=True)),
+    "split_evenly": (lambda: a(5, 2).split(2), lambda: a(2, 4).split(3, 1)),
+    "svd_values_only": lambda: jtorch.svd(a(4, 3), compute_uv=False),
+    "swapaxes": lambda: jtorch.swapaxes(a(2, 3, 4), 0, 2),
+    "swapdims": lambda: jtorch.swapdims(a(2, 3, 4), 0, 2),
+    "tensordot_of": lambda: jtorch.tensordot(a(2, 3), a(3, 4), 1),
+    "threshold_": lambda: F.threshold_(a(3), 0.1, 2.0),
+    "unfold_dimension": (lambda: a(5, 2).unfold(0, 3, 1), lambda: a(5).unfold(0, 2, 2)),
+    "uniform": (lambda: ops.uniform(a(3, 4)), lambda: ops.uniform(a(3), 1.0, 2.0)),
+    "vander": (lambda: jtorch.vander(a(4)), lambda: jtorch.vander(a(3), 2, increasing=True)),
+    "view_dtype": lambda: a(3, 4).view(jtorch.int32),
+}

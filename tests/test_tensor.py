@@ -256,7 +256,7 @@ def flags(torch):
     x = torch.ones(2, requires_grad=True)
     y = (x * 2).detach()
     return [x.is_leaf, x.requires_grad, y.requires_grad, (x * 2).is_leaf, x.is_floating_point(), x.long().is_floating_point(),
-            str(x.dtype), str(x.device), str(x.layout), x.is_contiguous(), x.t().is_contiguous(), x.type(), x.long().type()]  # fmt: skip
+            str(x.dtype), str(x.device), str(x.layout), x.is_contiguous(), x.t().is_contiguous(), x.type(), x.int().type()]  # fmt: skip
 
 
 @script

@@ -18,6 +18,7 @@ import textwrap
 import types
 import warnings
 
+import cases
 import numpy as np
 import parity
 import pytest
@@ -44,7 +45,7 @@ def _documented():
     for place, (theirs, ours) in places.items():
         for name in sorted(set(dir(theirs)) & set(dir(ours))):
             value = inspect.getattr_static(theirs, name)
-            if name.startswith("_") or isinstance(value, types.ModuleType):
+            if name.startswith("_") or name in cases.UNDEFINED or isinstance(value, types.ModuleType):
                 continue
             doc = inspect.getdoc(getattr(theirs, name)) if callable(getattr(theirs, name)) else None
             if doc and ">>>" in doc and doc not in found.values():
@@ -55,10 +56,7 @@ def _documented():
     return found
 
 
-PLACES = ("nn", "F", "optim", "init", "utils", "prune", "parametrize", "parametrizations")
-"""Whose examples are run: those of layers, functions of layers, optimizers, initial values and `nn.utils`."""
-
-DOCS = {name: doc for name, doc in _documented().items() if name.partition(".")[0] in PLACES}
+DOCS = _documented()
 
 
 def statements(doc: str) -> list[str]:
@@ -185,6 +183,7 @@ def settings_restored():
     """Examples of settings change them."""
     yield
     for library in (torch, jtorch):
+        library.set_grad_enabled(True)
         library.set_default_dtype(library.float32)
         library.set_printoptions(profile="default")
         library.use_deterministic_algorithms(False)

@@ -103,9 +103,9 @@ def inner(input: Array, other: Array) -> Array:
     Shape: (A*, K), (B*, K) -> (A*, B*)
     Raises: RuntimeError where the last sizes or the dtypes differ.
     """
-    same_dtype("inner", input, other)
     if not input.ndim or not other.ndim:
-        return input * other
+        return jnp.multiply(*_args.promote(input, other))
+    same_dtype("inner", input, other)
     need(input.shape[-1] == other.shape[-1], "inner", "equal last sizes", input, other)
     return jnp.tensordot(input, other, (-1, -1), precision=precision_for(input.dtype))
 
