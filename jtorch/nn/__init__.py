@@ -32,6 +32,9 @@ from jtorch.nn.activation import Softsign as Softsign
 from jtorch.nn.activation import Tanh as Tanh
 from jtorch.nn.activation import Tanhshrink as Tanhshrink
 from jtorch.nn.activation import Threshold as Threshold
+from jtorch.nn.classification import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+from jtorch.nn.classification import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+from jtorch.nn.classification import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from jtorch.nn.container import ModuleDict as ModuleDict
 from jtorch.nn.container import ModuleList as ModuleList
 from jtorch.nn.container import Sequential as Sequential
@@ -61,13 +64,12 @@ from jtorch.nn.loss import BCELoss as BCELoss
 from jtorch.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
 from jtorch.nn.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from jtorch.nn.loss import CrossEntropyLoss as CrossEntropyLoss
+from jtorch.nn.loss import CTCLoss as CTCLoss
 from jtorch.nn.loss import GaussianNLLLoss as GaussianNLLLoss
 from jtorch.nn.loss import HingeEmbeddingLoss as HingeEmbeddingLoss
 from jtorch.nn.loss import HuberLoss as HuberLoss
 from jtorch.nn.loss import KLDivLoss as KLDivLoss
 from jtorch.nn.loss import L1Loss as L1Loss
-from jtorch.nn.loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
-from jtorch.nn.loss import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from jtorch.nn.loss import MarginRankingLoss as MarginRankingLoss
 from jtorch.nn.loss import MSELoss as MSELoss
 from jtorch.nn.loss import MultiLabelMarginLoss as MultiLabelMarginLoss

@@ -13,12 +13,12 @@ from jtorch.ops.shape import dtype_of
 
 
 @jax.custom_jvp
-def _replaced(x: Array, value: Array, scale: Array) -> Array:
+def replaced(x: Array, value: Array, scale: Array) -> Array:
     """`value`, with `scale` times the gradient going to `x`."""
     return value
 
 
-_replaced.defjvps(lambda tangent, out, x, value, scale: tangent * scale, None, None)
+replaced.defjvps(lambda tangent, out, x, value, scale: tangent * scale, None, None)
 
 
 def _renormed(rows: Array, max_norm: float, norm_type: float) -> Array:
@@ -30,10 +30,10 @@ def looked_up(input: Array, weight: Array, max_norm: float | None, norm_type: fl
     """The rows of a table, as `embedding` gives them but for padding."""
     rows = weight.at[input].get(mode="fill", wrap_negative_indices=False)
     if max_norm is not None:
-        rows = _replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
+        rows = replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
     if scale_grad_by_freq:
         counts = jnp.zeros(weight.shape[0], np.int32).at[input].add(1)
-        rows = _replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
+        rows = replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
     return rows
 
 
