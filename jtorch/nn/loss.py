@@ -80,6 +80,10 @@ class HuberLoss(_Loss):
     delta: float = 1.0
     forward = functional(F.huber_loss)
 
+    def __post_init__(self, **none: Any):
+        real = isinstance(self.delta, float | int)
+        check(real, f"delta must be a float or int, got: {type(self.delta)}", TypeError)
+
 
 # likelihoods
 

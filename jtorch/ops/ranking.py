@@ -75,6 +75,7 @@ def cosine_embedding_loss(
     _args.check(fits, f"cosine_embedding_loss(): {expected}, got {shapes}", RuntimeError)
     broadcast("cosine_embedding_loss", input1, input2, target[..., None])
     dtype = _args.promote_types(input1.dtype, input2.dtype)
+    dtype = dtype if _args.is_inexact(dtype) else _args.default_float()
     a, b = wide(input1.astype(dtype)), wide(input2.astype(dtype))
     sizes = (jnp.sum(a * a, -1) + 1e-12) * (jnp.sum(b * b, -1) + 1e-12)
     cosine = jnp.sum(a * b, -1) / jnp.sqrt(sizes)
@@ -129,7 +130,10 @@ def triplet_margin_loss(
     Source: Balntas et al., BMVC (2016).
     """
     _check_triplet("triplet_margin_loss", anchor, positive, negative, margin)
-    a, b, c = (wide(x) for x in _args.promote(anchor, positive, negative))
+    anchor, positive, negative = _args.promote(anchor, positive, negative)
+    _args.check(anchor.dtype != jnp.bool_, "triplet_margin_loss(): expected numbers, got bool", RuntimeError)
+    anchor, positive, negative = _args.promote(anchor, positive, negative, to_float=True)
+    a, b, c = wide(anchor), wide(positive), wide(negative)
     between = _distance(b, c, p, eps) if swap else None
     loss = _triplet(_distance(a, b, p, eps), _distance(a, c, p, eps), between, margin)
     return reduced("triplet_margin_loss", loss, reduction, size_average, reduce).astype(anchor.dtype)
