@@ -4,6 +4,7 @@ from jtorch.nn import functional as functional
 from jtorch.nn import init as init
 from jtorch.nn import parallel as parallel
 from jtorch.nn import parameter as parameter
+from jtorch.nn import utils as utils
 from jtorch.nn.activation import CELU as CELU
 from jtorch.nn.activation import ELU as ELU
 from jtorch.nn.activation import GELU as GELU
@@ -35,6 +36,7 @@ from jtorch.nn.activation import Threshold as Threshold
 from jtorch.nn.classification import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from jtorch.nn.classification import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from jtorch.nn.classification import LinearCrossEntropyOptions as LinearCrossEntropyOptions
+from jtorch.nn.container import Container as Container
 from jtorch.nn.container import ModuleDict as ModuleDict
 from jtorch.nn.container import ModuleList as ModuleList
 from jtorch.nn.container import Sequential as Sequential
@@ -52,10 +54,24 @@ from jtorch.nn.dropout import Dropout1d as Dropout1d
 from jtorch.nn.dropout import Dropout2d as Dropout2d
 from jtorch.nn.dropout import Dropout3d as Dropout3d
 from jtorch.nn.dropout import FeatureAlphaDropout as FeatureAlphaDropout
+from jtorch.nn.embedding import Embedding as Embedding
+from jtorch.nn.embedding import EmbeddingBag as EmbeddingBag
 from jtorch.nn.folding import Fold as Fold
 from jtorch.nn.folding import Unfold as Unfold
+from jtorch.nn.lazy import LazyBatchNorm1d as LazyBatchNorm1d
+from jtorch.nn.lazy import LazyBatchNorm2d as LazyBatchNorm2d
+from jtorch.nn.lazy import LazyBatchNorm3d as LazyBatchNorm3d
+from jtorch.nn.lazy import LazyConv1d as LazyConv1d
+from jtorch.nn.lazy import LazyConv2d as LazyConv2d
+from jtorch.nn.lazy import LazyConv3d as LazyConv3d
+from jtorch.nn.lazy import LazyConvTranspose1d as LazyConvTranspose1d
+from jtorch.nn.lazy import LazyConvTranspose2d as LazyConvTranspose2d
+from jtorch.nn.lazy import LazyConvTranspose3d as LazyConvTranspose3d
+from jtorch.nn.lazy import LazyInstanceNorm1d as LazyInstanceNorm1d
+from jtorch.nn.lazy import LazyInstanceNorm2d as LazyInstanceNorm2d
+from jtorch.nn.lazy import LazyInstanceNorm3d as LazyInstanceNorm3d
+from jtorch.nn.lazy import LazyLinear as LazyLinear
 from jtorch.nn.linear import Bilinear as Bilinear
-from jtorch.nn.linear import Embedding as Embedding
 from jtorch.nn.linear import Flatten as Flatten
 from jtorch.nn.linear import Identity as Identity
 from jtorch.nn.linear import Linear as Linear
@@ -98,6 +114,8 @@ from jtorch.nn.normalization import SyncBatchNorm as SyncBatchNorm
 from jtorch.nn.parallel import DataParallel as DataParallel
 from jtorch.nn.parameter import Buffer as Buffer
 from jtorch.nn.parameter import Parameter as Parameter
+from jtorch.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from jtorch.nn.parameter import UninitializedParameter as UninitializedParameter
 from jtorch.nn.parameters import ParameterDict as ParameterDict
 from jtorch.nn.parameters import ParameterList as ParameterList
 from jtorch.nn.pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
@@ -118,3 +136,4 @@ from jtorch.nn.pooling import MaxPool3d as MaxPool3d
 from jtorch.nn.pooling import MaxUnpool1d as MaxUnpool1d
 from jtorch.nn.pooling import MaxUnpool2d as MaxUnpool2d
 from jtorch.nn.pooling import MaxUnpool3d as MaxUnpool3d
+from jtorch.nn.utils.init import factory_kwargs as factory_kwargs

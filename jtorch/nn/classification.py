@@ -16,6 +16,7 @@ from jtorch.ops._args import check
 from jtorch.ops.clusters import _all_log_prob, _class_log_prob
 from jtorch.ops.comparison import where
 
+
 @dataclass(frozen=True)
 class LinearCrossEntropyOptions:
     """How torch splits the work of `LinearCrossEntropyLoss`. Accepted and without effect: XLA decides that."""
@@ -100,7 +101,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         cutoffs, made = list(cutoffs), {"device": device, "dtype": dtype}
         check(cutoffs, "cutoffs should be a sequence of length larger than 0")
         sound = cutoffs == sorted(set(cutoffs)) and cutoffs[0] > 0 and cutoffs[-1] < n_classes
-        text = "cutoffs should be a sequence of unique, positive integers sorted in an increasing order, where each value"
+        text = (
+            "cutoffs should be a sequence of unique, positive integers sorted in an increasing order, where each value"
+        )
         check(sound and all(int(c) == c for c in cutoffs), f"{text} is between 1 and n_classes-1")
         self.in_features, self.n_classes, self.cutoffs = in_features, n_classes, [*cutoffs, n_classes]
         self.div_value, self.head_bias = div_value, head_bias

@@ -75,9 +75,7 @@ def _require_sizes(log_probs: Array, targets: Array, input_lengths: Array, targe
         _args.check(lengths.size == batch, message, RuntimeError)
 
 
-def _check_lengths(
-    log_probs, targets, input_lengths, target_lengths, blank, longest, reduction, zero_infinity
-) -> None:
+def _check_lengths(log_probs, targets, input_lengths, target_lengths, blank, longest, reduction, zero_infinity) -> None:
     _require_sizes(log_probs, targets, input_lengths, target_lengths, blank)
     name, steps, size = "ctc_loss(): expected", log_probs.shape[0], targets.shape[-1]
     inputs, letters = (np.asarray(x).reshape(-1) for x in (input_lengths, target_lengths))

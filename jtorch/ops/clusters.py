@@ -39,7 +39,5 @@ def _all_log_prob(head: Array, tails: Sequence[Array]) -> Array:
     """The log-probability of every class under scores of the head and of the tails."""
     require_float("adaptive_log_softmax", head)
     likely, first = jax.nn.log_softmax(wide(head), 1), head.shape[1] - len(tails)
-    clusters = [
-        jax.nn.log_softmax(wide(tail), 1) + likely[:, place, None] for place, tail in enumerate(tails, first)
-    ]
+    clusters = [jax.nn.log_softmax(wide(tail), 1) + likely[:, place, None] for place, tail in enumerate(tails, first)]
     return jnp.concatenate([likely[:, :first], *clusters], 1).astype(head.dtype)

@@ -28,7 +28,17 @@ def test_agrees(head_bias):
         gradients = [p.grad for p in (x, *layer.parameters())]
         names, text = list(layer.state_dict()), repr(layer)
         one = layer(x[0], lib.tensor(7))
-        return [*out, *one, layer.log_prob(x), layer.predict(x), gradients, names, text, type(out).__name__, out._fields]
+        return [
+            *out,
+            *one,
+            layer.log_prob(x),
+            layer.predict(x),
+            gradients,
+            names,
+            text,
+            type(out).__name__,
+            out._fields,
+        ]
 
     parity.agree(script)
 
