@@ -15,7 +15,7 @@ def _check_target(head: Array, tails: Sequence[Array], target: Array) -> None:
     values, last = np.asarray(target), head.shape[1] - len(tails) + sum(t.shape[1] for t in tails) - 1
     low, high = (values.min(), values.max()) if values.size else (0, 0)
     message = f"Target values should be in [0, {last}], but values in range [{low}, {high}] were found. "
-    _args.check(0 <= low and high <= last, message, RuntimeError)
+    _args.check(low >= 0 and high <= last, message, RuntimeError)
 
 
 @op(method=False, function=False, validate=_check_target)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.loss import at_least, broadcast, reduced
+from jtorch.ops.loss import at_least, broadcast, legacy_reduction, reduced
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def hinge_embedding_loss(
     input: Array,
     target: Array,
@@ -24,9 +24,13 @@ def hinge_embedding_loss(
     Shape: (*), (*) -> (), or (*) without reduction
     """
     broadcast("hinge_embedding_loss", input, target)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    averaged = reduction != "mean" or _args.is_inexact(input.dtype)
+    message = f"hinge_embedding_loss(): expected a float dtype for the mean, got {input.dtype}"
+    _args.check(averaged, message, RuntimeError)
     x = wide(input)
     loss = jnp.where(target != 1, at_least(margin - x, 0), 0) + jnp.where(target != -1, x, 0)
-    return reduced("hinge_embedding_loss", loss, reduction, size_average, reduce).astype(input.dtype)
+    return reduced("hinge_embedding_loss", loss, reduction).astype(input.dtype)
 
 
 @op(method=False, function=False, promote="same")
@@ -139,13 +143,13 @@ def triplet_margin_loss(
     return reduced("triplet_margin_loss", loss, reduction, size_average, reduce).astype(anchor.dtype)
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, promote="float")
 def _pair_distance(one: Array, two: Array) -> Array:
     """The distance that triplet_margin_with_distance_loss takes by default."""
     return _distance(wide(one), wide(two), 2, 1e-6).astype(one.dtype)
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, promote="same")
 def _triplet_loss(near: Array, far: Array, between: Array | None, margin: float, reduction: str) -> Array:
     """The loss from the distances."""
     broadcast("triplet_margin_with_distance_loss", near, far)

@@ -3,7 +3,6 @@
 import numpy as np
 import parity
 import pytest
-import torch
 
 import jtorch
 

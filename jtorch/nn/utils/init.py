@@ -18,7 +18,7 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
     """
     known = isinstance(module_cls, type) and issubclass(module_cls, Module)
     check(known, f"Expected a Module; got {module_cls}", RuntimeError)
-    placed = "device" in inspect.signature(module_cls).parameters
+    placed = "device" in inspect.signature(module_cls.__init__).parameters
     check(placed, "Module must support a 'device' arg to skip initialization", RuntimeError)
     device = kwargs.pop("device", "cpu")
     with random.fork_rng():
