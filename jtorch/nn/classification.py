@@ -122,8 +122,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         """Draw all weights anew."""
         self.head.reset_parameters()
         for layers in self.tail:
-            for layer in layers:
-                layer.reset_parameters()
+            for layer in layers.children():
+                layer.reset_parameters()  # type: ignore[operator]
 
     def forward(self, input_: Tensor, target_: Tensor) -> _ASMoutput:
         """The log-probabilities of the targets, and the loss."""

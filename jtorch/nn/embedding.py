@@ -147,6 +147,7 @@ class EmbeddingBag(_Table):
         """An EmbeddingBag with a given table, which does not learn unless `freeze` is False."""
         check(embeddings.ndim == 2, "Embeddings parameter is expected to be 2-dimensional", AssertionError)
         settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, embeddings, include_last_offset, padding_idx)
-        made = cls(*embeddings.shape, *settings)
+        rows, columns = embeddings.shape
+        made = cls(rows, columns, *settings)
         made.weight.requires_grad = not freeze
         return made

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from jtorch._capture import in_foreign_trace, state
+from jtorch import _capture
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad_mode
 from jtorch.ops import _args
@@ -99,7 +99,7 @@ def trunc_normal_(
             "incorrect.",
             stacklevel=3,
         )
-    if state.session is not None or in_foreign_trace():
+    if _capture.state.session is not None or _capture.in_foreign_trace():
         return _trunc_normal_by_quantiles(tensor, mean, std, a, b, generator)
     low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) / 2 for x in (a, b))
     if high - low > 0.3:  # most of a normal distribution is inside
