@@ -32,7 +32,9 @@ FREED = (
 _TORCH_NAMES = {
     "true_divide": "div", "power": "pow", "power_of": "pow", "short_power": "pow", "matmul": "mm", "reshape": "view",
     "slice_view": "slice", "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
-    "choose": "where",
+    "choose": "where", "layer_norm": "native_layer_norm", "rms_norm": "mul", "group_norm": "native_group_norm",
+    "_batch_norm_training": "native_batch_norm", "_batch_norm_evaluation": "native_batch_norm",
+    "_instance_norm": "view", "local_response_norm": "div",
 }  # fmt: skip
 """What torch calls the node of an op, where the op has another name."""
 

@@ -11,7 +11,7 @@ from jtorch._conversion import parse_to
 from jtorch._tensor import from_array
 from jtorch.autograd import no_grad
 from jtorch.nn._graph import epoch
-from jtorch.nn.parameter import as_buffer
+from jtorch.nn.parameter import as_buffer, is_lazy
 from jtorch.ops import _args
 
 
@@ -33,7 +33,9 @@ class Casting:
                     if parameter.grad is not None:
                         _apply_to(parameter.grad, fn)
             for name, buffer in self._buffers.items():
-                if buffer is not None:
+                if is_lazy(buffer):
+                    _apply_to(buffer, fn)
+                elif buffer is not None:
                     self._buffers[name] = as_buffer(fn(buffer))
         epoch[0] += 1
         return self
@@ -53,7 +55,7 @@ class Casting:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"
             )
-        return self._apply(lambda t: t.to(device, dtype if _args.is_inexact(t._value().dtype) else None))
+        return self._apply(lambda t: t.to(device, dtype if t.dtype.is_floating_point or t.dtype.is_complex else None))
 
     def _cast(self, dtype: Any) -> Self:
         return self._apply(lambda t: t.to(dtype) if t.dtype.is_floating_point else t)

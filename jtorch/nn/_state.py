@@ -16,7 +16,7 @@ from jtorch._tensor import Tensor, from_array
 from jtorch._types import Size
 from jtorch.nn import hooks
 from jtorch.nn._graph import epoch
-from jtorch.nn.parameter import Parameter
+from jtorch.nn.parameter import Parameter, is_lazy
 
 _EXTRA = "_extra_state"
 
@@ -57,7 +57,8 @@ class _Undo:
 
     def __init__(self, module: Any):
         self.slots = [(d, dict(d)) for m in module.modules() for d in (m._parameters, m._buffers)]
-        self.tensors = [(t, t._snapshot(), t.requires_grad) for _, d in self.slots for t in d.values() if t is not None]
+        tensors = (t for _, d in self.slots for t in d.values() if t is not None)
+        self.tensors = [(t, type(t), t._snapshot(), t.requires_grad) for t in tensors]
         self.extra: list[tuple[Callable, Any]] = []
 
     def run(self) -> None:
@@ -65,7 +66,8 @@ class _Undo:
         for slots, before in self.slots:
             slots.clear()
             slots.update(before)
-        for tensor, before, requires_grad in self.tensors:
+        for tensor, kind, before, requires_grad in self.tensors:
+            tensor.__class__ = kind
             tensor._restore(before)
             if tensor._node is None:
                 tensor._requires_grad = requires_grad
@@ -259,7 +261,9 @@ class StateDict:
 
     def _load_one(self, name: str, key: str, tensor: Any, value: Any, assign: bool) -> str | None:
         """Load one tensor, or say what is wrong."""
-        array = _as_array(value)
+        if is_lazy(tensor) and is_lazy(value):
+            return None
+        array = _as_array(value) if not is_lazy(value) else value.shape
         if array is None:
             return (
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '

@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -52,6 +53,17 @@ def pairs(values: Any, name: str, spoken: str | None = None) -> Iterator[tuple[A
         if len(pair) != 2:
             raise ValueError(f"{name} update sequence element #{i} has length {len(pair)}; 2 is required")
         yield pair
+
+
+class Container(Module):
+    """A module with the children that it is given by name. Deprecated: Module does all that."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__()
+        message = "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`."
+        warnings.warn(f"{message} Subclass that instead.", FutureWarning, stacklevel=2)
+        for name, child in kwargs.items():
+            self.add_module(name, child)
 
 
 class _Numbered(Module):

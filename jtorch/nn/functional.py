@@ -32,6 +32,7 @@ from jtorch.ops.activation import softsign as softsign
 from jtorch.ops.activation import tanhshrink as tanhshrink
 from jtorch.ops.activation import threshold as threshold
 from jtorch.ops.activation import threshold_ as threshold_
+from jtorch.ops.alignment import ctc_loss as ctc_loss
 from jtorch.ops.averaging import adaptive_avg_pool1d as adaptive_avg_pool1d
 from jtorch.ops.averaging import adaptive_avg_pool2d as adaptive_avg_pool2d
 from jtorch.ops.averaging import adaptive_avg_pool3d as adaptive_avg_pool3d

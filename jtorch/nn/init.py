@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from jtorch import _capture
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad_mode
 from jtorch.ops import _args
@@ -63,21 +64,60 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: typi
     return tensor.normal_(mean, std, generator=generator)  # type: ignore[attr-defined]
 
 
+def _redraw(tensor: Tensor, refused: Callable, draw: Callable) -> Tensor:
+    """Draw the elements that are refused again, until none is."""
+    pending = refused(tensor)
+    while pending.any():
+        tensor._assign(jnp.where(pending, draw()._value(), tensor._value()), None)
+        pending = pending & refused(tensor)
+    return tensor
+
+
+def _blank(tensor: Tensor) -> typing.Any:
+    return Tensor(jnp.zeros_like(tensor._value()))
+
+
+def _trunc_normal_by_quantiles(
+    tensor: typing.Any, mean: float, std: float, a: float, b: float, generator: typing.Any
+) -> Tensor:  # fmt: skip
+    low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) for x in (a, b))
+    tensor.uniform_(low, high, generator=generator)
+    return tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(a, b)
+
+
 @_silently
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: typing.Any = None
 ) -> Tensor:
-    """Fill with numbers drawn from the normal distribution, those outside `a` to `b` drawn again."""
+    """Fill with numbers drawn from the normal distribution, those outside `a` to `b` drawn again.
+
+    Differs: in compiled code the numbers come from quantiles, with no second draw.
+    """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
             "incorrect.",
             stacklevel=3,
         )
-    low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) for x in (a, b))
-    tensor.uniform_(low, high, generator=generator)  # type: ignore[attr-defined]
-    tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean)  # type: ignore[attr-defined]
-    return tensor.clamp_(a, b)  # type: ignore[attr-defined]
+    if _capture.state.session is not None or _capture.in_foreign_trace():
+        return _trunc_normal_by_quantiles(tensor, mean, std, a, b, generator)
+    low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) / 2 for x in (a, b))
+    if high - low > 0.3:  # most of a normal distribution is inside
+        tensor.normal_(mean, std, generator=generator)  # type: ignore[attr-defined]
+        low, high = (jnp.asarray(x, tensor._value().dtype) for x in (a, b))
+        return _redraw(
+            tensor,
+            lambda t: (t._value() < low) | (t._value() > high),
+            lambda: _blank(tensor).normal_(mean, std, generator=generator),
+        )
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+
+    def unlikely(t: typing.Any) -> typing.Any:
+        density = -0.5 * jnp.square((t._value() - mean) / std) - peak
+        return jnp.log(_blank(t).uniform_(generator=generator)._value()) > density
+
+    tensor.uniform_(a, b, generator=generator)  # type: ignore[attr-defined]
+    return _redraw(tensor, unlikely, lambda: _blank(tensor).uniform_(a, b, generator=generator))
 
 
 @_silently
@@ -207,9 +247,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: typing.Any = None) -
     if not tensor.numel():
         return tensor
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    shape = (rows, columns) if rows >= columns else (columns, rows)
-    normal = _draw(shape, tensor, generator)
-    q, r = jnp.linalg.qr(normal)
+    normal = _draw((rows, columns), tensor, generator)
+    q, r = jnp.linalg.qr(normal if rows >= columns else normal.T)
     q = q * jnp.sign(jnp.diagonal(r))
     q = q if rows >= columns else q.T
     tensor._assign((q.reshape(tensor.shape) * gain).astype(tensor._value().dtype), None)

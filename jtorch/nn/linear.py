@@ -1,4 +1,4 @@
-"""Layers that are one matrix (Linear, Bilinear), a table of vectors (Embedding), or only a shape."""
+"""Layers that are one matrix (Linear, Bilinear), or only a shape. Tables of vectors are in `embedding`."""
 
 import math
 from typing import Any
@@ -108,75 +108,6 @@ class Bilinear(Module):
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
-
-
-class Embedding(Module):
-    """A table of vectors, looked up by number.
-
-    Shape: (*) integers -> (*, embedding_dim)
-    Args:
-        padding_idx: a number whose vector starts as zero and gets no gradient.
-        max_norm: vectors that are looked up and longer than this are shortened to it, in the table.
-        scale_grad_by_freq: divide each gradient by how often its number occurs.
-        sparse: accepted; gradients are dense.
-    Raises:
-        IndexError: a number is not in the table (where its value is known).
-    """
-
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
-        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, _weight: Tensor | None = None,
-        _freeze: bool = False, device: Any = None, dtype: Any = None,
-    ):  # fmt: skip
-        super().__init__()
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            inside = -num_embeddings <= padding_idx < num_embeddings
-            check(inside, "Padding_idx must be within num_embeddings", AssertionError)
-            padding_idx %= num_embeddings
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
-        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
-        if _weight is None:
-            empty = _creation.empty((num_embeddings, embedding_dim), device=device, dtype=dtype)
-            self.weight = Parameter(empty, requires_grad=not _freeze)
-            self.reset_parameters()
-        else:
-            fits = list(_weight.shape) == [num_embeddings, embedding_dim]
-            check(fits, "Shape of weight does not match num_embeddings and embedding_dim", AssertionError)
-            self.weight = Parameter(_weight, requires_grad=not _freeze)
-
-    def reset_parameters(self) -> None:
-        """Draw the table from the standard normal distribution, the padding vector zero."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            table = self.weight.detach()
-            table[self.padding_idx] = 0
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The vectors with these numbers."""
-        return F.embedding(
-            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
-        )
-
-    def extra_repr(self) -> str:
-        """The sizes, and the settings that differ from the defaults."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}"
-        settings = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
-        for name, usual in settings.items():
-            value = getattr(self, name)
-            if value is not usual and value != usual:
-                text += f", {name}={value}"
-        return text + (", sparse=True" if self.sparse else "")
-
-    @classmethod
-    def from_pretrained(
-        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, max_norm: float | None = None,
-        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
-    ) -> "Embedding":  # fmt: skip
-        """An Embedding with a given table, which does not learn unless `freeze` is False."""
-        check(embeddings.ndim == 2, "Embeddings parameter is expected to be 2-dimensional", AssertionError)
-        rows, columns = embeddings.shape
-        return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
 
 
 class Flatten(Module):

@@ -3,16 +3,14 @@
 All take `reduction`: "mean", "sum" or "none". `size_average` and `reduce` are torch's deprecated forms of it.
 """
 
-import math
 import warnings
 from collections.abc import Callable
-from dataclasses import KW_ONLY, InitVar, dataclass
+from dataclasses import KW_ONLY, InitVar
 from typing import Any
 
 from jtorch._tensor import Tensor
 from jtorch.nn import functional as F
 from jtorch.nn._declared import Declared, functional
-from jtorch.nn.linear import Linear
 from jtorch.ops._args import check
 from jtorch.ops.loss import legacy_reduction
 
@@ -82,6 +80,10 @@ class HuberLoss(_Loss):
     delta: float = 1.0
     forward = functional(F.huber_loss)
 
+    def __post_init__(self, **none: Any):
+        real = isinstance(self.delta, float | int)
+        check(real, f"delta must be a float or int, got: {type(self.delta)}", TypeError)
+
 
 # likelihoods
 
@@ -150,6 +152,22 @@ class NLLLoss(_WeightedLoss):
     forward = functional(F.nll_loss)
 
 
+class CTCLoss(_Loss):
+    """Minus the log-probabilities of target sequences under all alignments with the input; see `F.ctc_loss`.
+
+    Shape: (T, N, C), (N, S) or (sum of target lengths), (N), (N) -> (); or (T, C), (S), (), () -> ()
+    Args:
+        blank: the label that stands for none.
+        zero_infinity: targets that are too long for their input count as 0.
+    Source: Graves et al., ICML (2006).
+    """
+
+    blank: int = 0
+    reduction: str = "mean"
+    zero_infinity: bool = False
+    forward = functional(F.ctc_loss)
+
+
 class NLLLoss2d(NLLLoss):
     """`NLLLoss` under its old name."""
 
@@ -171,60 +189,6 @@ class CrossEntropyLoss(_WeightedLoss):
     reduction: str = "mean"
     label_smoothing: float = 0.0
     forward = functional(F.cross_entropy)
-
-
-@dataclass(frozen=True)
-class LinearCrossEntropyOptions:
-    """How torch splits the work of `LinearCrossEntropyLoss`. Accepted and without effect: XLA decides that."""
-
-    allow_retain_graph: bool = False
-    batch_chunk_size: int | None = None
-    chunking_method: str | None = "auto"
-    acc_policy: str = "auto"
-    acc_dtype: Any = None
-
-
-class LinearCrossEntropyLoss(_WeightedLoss):
-    """The cross entropy of a linear layer's output; see `F.linear_cross_entropy`.
-
-    Shape: (N, in_features), (N, *) or (N, num_classes, *) -> ()
-    Args:
-        out_features: the sizes `*` of a loss at several places.
-        options: accepted; XLA decides how the work is split.
-    """
-
-    def __init__(
-        self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
-        device: Any = None, dtype: Any = None, reduction: str = "mean", weight: Tensor | None = None,
-        ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None,
-    ):  # fmt: skip
-        sized = weight is None or tuple(weight.shape) == (num_classes,)
-        check(sized, f"LinearCrossEntropyLoss(): expected {num_classes} weights, got another number", RuntimeError)
-        smooth = 0 <= label_smoothing <= 1
-        message = f"LinearCrossEntropyLoss(): expected label_smoothing from 0 to 1, got {label_smoothing}"
-        check(smooth, message, RuntimeError)
-        super().__init__(weight, reduction=reduction)
-        self.num_classes, self.out_features, self.ignore_index = num_classes, out_features, ignore_index
-        self.label_smoothing, self.options = label_smoothing, options
-        rows = num_classes * math.prod(out_features)
-        self.linear = Linear(in_features, rows, bias=bias, device=device, dtype=dtype)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss."""
-        shape = (self.num_classes, *self.out_features)
-        bias = None if self.linear.bias is None else self.linear.bias.reshape(shape)  # type: ignore
-        return F.linear_cross_entropy(
-            input, self.linear.weight.reshape(*shape, self.linear.in_features), target, linear_bias=bias, weight=self.weight,  # type: ignore
-            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """The sizes and settings."""
-        return (
-            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
-            f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
-            f"label_smoothing={self.label_smoothing}, options={self.options}"
-        )
 
 
 class BCELoss(_WeightedLoss):

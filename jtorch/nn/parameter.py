@@ -7,14 +7,16 @@ torch program does with them is Tensor's. What modules do with them is in `modul
 import copy
 import inspect
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jtorch._tensor import Tensor
+from jtorch import _types
+from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args
 
 _example: Any = nnx.Variable(None, hijax=False, ref=False)
@@ -182,3 +184,108 @@ def as_buffer(tensor: Any) -> Any:
     made = Buffer(tensor)
     made._is_buffer = False
     return made
+
+
+# without a shape yet
+
+
+def _of_bare(name: str) -> Callable:
+    """The method of Tensor that converts, on the empty array that stands for the values to come."""
+
+    def converted(self: "UninitializedTensorMixin", *args: Any, **kwargs: Any) -> Tensor:
+        return getattr(from_array(self._raw_value), name)(*args, **kwargs)
+
+    converted.__name__ = name
+    return converted
+
+
+class UninitializedTensorMixin(_Owned):
+    """What parameters and buffers of an unknown shape share: a dtype and a device, but no values to use."""
+
+    cls_to_become: ClassVar[type]
+    to, cpu, cuda, type, half, float, double, bfloat16 = map(
+        _of_bare, ("to", "cpu", "cuda", "type", "half", "float", "double", "bfloat16")
+    )
+
+    def _begin(self, requires_grad: bool, device: Any, dtype: Any) -> None:
+        array = jnp.zeros(0, _args.default_float() if dtype is None else _args.to_dtype(dtype))
+        if requires_grad and not _args.is_inexact(array.dtype):
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        self._fill(array if device is None else jax.device_put(array, _types.device(device).jax()), bool(requires_grad))
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Become an ordinary parameter or buffer of this shape, filled with zeros.
+
+        Args:
+            device, dtype: None keeps what it has.
+        """
+        array = jnp.zeros(tuple(shape), self._raw_value.dtype if dtype is None else _args.to_dtype(dtype))
+        place = self._raw_value.sharding if device is None else _types.device(device).jax()
+        self._put(jax.device_put(array, place))
+        self.__class__ = self.cls_to_become
+
+    def _value(self) -> NoReturn:
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter or buffer, {self!r}: expected one with a shape; call the lazy "
+            "module with a dummy batch first"
+        )
+
+    detach = numel = dim = _value
+
+    @property
+    def shape(self) -> NoReturn:
+        """Refuses: there is none yet."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. It usually is an initialized parameter that "
+            "`load_state_dict` tries to load from it; call the lazy module with a dummy batch first"
+        )
+
+    @property
+    def dtype(self) -> _types.dtype:
+        """The type that the elements are to have."""
+        return _types.of_array(self._raw_value.dtype)
+
+    @property
+    def device(self) -> _types.device:
+        """Where the values are to be."""
+        return _types.device_of(self._raw_value)
+
+    def share_memory_(self) -> NoReturn:
+        """Refuses."""
+        raise RuntimeError("Can't share memory on an uninitialized parameter or buffer: call the lazy module first")
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        made = memo[id(self)] = self.__class__._new(self._raw_value, copy.deepcopy(self._var_metadata, memo))
+        return made
+
+    def __reduce_ex__(self, protocol: Any):
+        return _unpickle, (self.__class__, np.asarray(self._raw_value), dict(self._var_metadata))
+
+    def __repr__(self, **options: Any) -> str:
+        return f"<{self.__class__.__name__}>"
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter whose shape is not known yet. Using it raises a ValueError until `materialize` gives it one."""
+
+    cls_to_become = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None):
+        self._begin(requires_grad, device, dtype)
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):
+    """A buffer whose shape is not known yet. Using it raises a ValueError until `materialize` gives it one."""
+
+    cls_to_become = Buffer
+
+    def __init__(
+        self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ):  # fmt: skip
+        self._begin(requires_grad, device, dtype)
+        self.persistent, self._is_buffer = persistent, True
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether it is a parameter or buffer without a shape yet."""
+    return isinstance(param, UninitializedTensorMixin)

@@ -34,6 +34,7 @@ from jtorch.ops.activation import softsign as softsign
 from jtorch.ops.activation import tanhshrink as tanhshrink
 from jtorch.ops.activation import threshold as threshold
 from jtorch.ops.activation import threshold_ as threshold_
+from jtorch.ops.alignment import ctc_loss as ctc_loss
 from jtorch.ops.arithmetic import add as add
 from jtorch.ops.arithmetic import addcdiv as addcdiv
 from jtorch.ops.arithmetic import addcmul as addcmul

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, op
-from jtorch.ops.embedding import looked_up
+from jtorch.ops._op import Array, derived, op
+from jtorch.ops.embedding import looked_up, renormed_in_place
 from jtorch.ops.gathering import check_range
 
 
@@ -16,9 +16,9 @@ def _check_bags(input: Array, weight: Array, offsets: Array | None = None, *rest
     check_range("embedding_bag", input, weight.shape[0], 0, RuntimeError)
     if offsets is not None and offsets.size:
         starts = np.asarray(offsets)
-        _args.check(starts[0] == 0, f"embedding_bag(): expected offsets from 0 on, got {starts[0]}", ValueError)
+        _args.check(starts[0] == 0, f"embedding_bag(): expected offsets from 0 on, got {starts[0]}", RuntimeError)
         last = f"embedding_bag(): expected offsets of at most {input.shape[0]}, got {starts[-1]}"
-        _args.check(starts[-1] <= input.shape[0], last, ValueError)
+        _args.check(starts[-1] <= input.shape[0], last, RuntimeError)
 
 
 def _bags(input: Array, offsets: Any, include_last_offset: bool) -> tuple[Array, int]:
@@ -45,23 +45,36 @@ def _largest(rows: Array, bag: Array, kept: Array, count: int) -> Array:
     return jnp.where(jnp.isneginf(most), 0, found)
 
 
+def _require_settings(
+    input: Array, weight: Array, scale_grad_by_freq: bool, mode: str, sparse: bool, per_sample_weights: Array | None,
+    padding_idx: int | None,
+) -> None:  # fmt: skip
+    """Raise for arguments that do not go together."""
+    name = "embedding_bag(): expected"
+    _args.check(mode in ("sum", "mean", "max"), f"{name} mode 'sum', 'mean' or 'max', got {mode!r}")
+    whole = input.dtype in (np.int64, np.int32)
+    _args.check(whole, f"{name} an input of dtype int64 or int32, got {input.dtype}", RuntimeError)
+    plain = mode != "max" or not (scale_grad_by_freq or sparse)
+    _args.check(plain, f"{name} neither scale_grad_by_freq nor sparse in mode 'max', got one")
+    rows = weight.shape[0]
+    inside = padding_idx is None or -rows <= padding_idx < rows
+    _args.check(inside, f"{name} padding_idx from {-rows} to {rows - 1}, got {padding_idx}", RuntimeError)
+    if per_sample_weights is not None:
+        _args.check(mode == "sum", f"{name} mode 'sum' with weights, got {mode!r}", NotImplementedError)
+        shape = per_sample_weights.shape
+        _args.check(shape == input.shape, f"{name} per_sample_weights of shape {input.shape}, got {shape}")
+        dtype = per_sample_weights.dtype
+        _args.check(dtype == weight.dtype, f"{name} weights of dtype {weight.dtype}, got {dtype}", RuntimeError)
+
+
 @op(method=False, function=False, validate=_check_bags)
-def embedding_bag(
-    input: Array, weight: Array, offsets: Array | None = None, max_norm: float | None = None, norm_type: float = 2,
-    scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
-    per_sample_weights: Array | None = None, include_last_offset: bool = False, padding_idx: int | None = None,
+def _embedding_bag(
+    input: Array, weight: Array, offsets: Array | None, max_norm: float | None, norm_type: float,
+    scale_grad_by_freq: bool, mode: str, sparse: bool, per_sample_weights: Array | None, include_last_offset: bool,
+    padding_idx: int | None,
 ) -> Array:  # fmt: skip
-    """The sum, mean or max of the rows of `weight` that the integers of each bag name; 0 for an empty bag.
-
-    Rows of a two-dimensional input are bags; in a vector, bags begin at the offsets. Elements equal to `padding_idx`
-    take no part.
-
-    Shape: (B, N) or (N) with offsets (B), (V, E) -> (B, E)
-    Raises: ValueError for offsets that do not fit or another mode; RuntimeError for an integer out of range.
-    Differs: as `embedding` does.
-    """
-    known = mode in ("sum", "mean", "max")
-    _args.check(known, f"embedding_bag(): expected mode 'sum', 'mean' or 'max', got {mode!r}", ValueError)
+    """What `embedding_bag` gives for a table that is not written."""
+    _require_settings(input, weight, scale_grad_by_freq, mode, sparse, per_sample_weights, padding_idx)
     bag, count = _bags(input, offsets, include_last_offset)
     flat = input.reshape(-1)
     kept = jnp.ones(flat.shape, bool) if padding_idx is None else flat != padding_idx % weight.shape[0]
@@ -71,12 +84,33 @@ def embedding_bag(
     if mode == "max":
         return _largest(rows, bag, kept, count)
     if per_sample_weights is not None:
-        _args.check(
-            mode == "sum", f"embedding_bag(): expected mode 'sum' with weights, got {mode!r}", NotImplementedError
-        )
         rows = rows * per_sample_weights.reshape(-1)[:, None]
     total = jax.ops.segment_sum(jnp.where(kept[:, None], rows, 0), bag, count)
     if mode == "sum":
         return total
     size = jax.ops.segment_sum(kept.astype(weight.dtype), bag, count)
     return total / jnp.maximum(size, 1)[:, None]
+
+
+@derived(method=False, function=False)
+def embedding_bag(
+    input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2,
+    scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
+    include_last_offset: bool = False, padding_idx: int | None = None,
+) -> Any:  # fmt: skip
+    """The sum, mean or max of the rows of `weight` that the integers of each bag name; 0 for an empty bag.
+
+    Rows of a two-dimensional input are bags; in a vector, bags begin at the offsets. Elements equal to `padding_idx`
+    take no part. With `max_norm`, rows of a larger norm are first scaled down to it in the table.
+
+    Shape: (B, N) or (N) with offsets (B), (V, E) -> (B, E)
+    Raises: ValueError for arguments that do not go together; RuntimeError for an integer or an offset out of range.
+    Differs: as `embedding` does. With `scale_grad_by_freq` each gradient is divided by how often its own integer comes
+        up; torch's CPU kernel takes another integer's count where some come up more than once.
+    """
+    if max_norm is not None and renormed_in_place(input, weight, max_norm, norm_type):
+        max_norm = None
+    return _embedding_bag(
+        input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
+        include_last_offset, padding_idx,
+    )  # fmt: skip

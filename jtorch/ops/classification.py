@@ -29,25 +29,26 @@ def _class_dim(input: Array) -> int:
 def _fit_target(name: str, input: Array, target: Array) -> Array:
     """The class indices in the shape of the input without its classes."""
     _args.check(input.ndim > 0, f"{name}(): expected at least one dimension, got a scalar")
-    _args.check(
-        _args.is_integral(target.dtype), f"{name}(): expected integer targets, got {target.dtype}", RuntimeError
-    )
     expected = input.shape[:1] + input.shape[2:] if input.ndim > 1 else ()
     if not expected and target.shape == (1,):
-        return target.reshape(())
+        target = target.reshape(())
     if input.ndim > 1 and target.ndim:
         message = f"{name}(): expected a target batch of {input.shape[0]}, got {target.shape[0]}"
         _args.check(target.shape[0] == input.shape[0], message)
+    integral = _args.is_integral(target.dtype)
+    _args.check(integral, f"{name}(): expected integer targets, got {target.dtype}", RuntimeError)
     _args.check(
         target.shape == expected, f"{name}(): expected target of shape {expected}, got {target.shape}", RuntimeError
     )
     return target
 
 
-def _fit_weight(name: str, input: Array, weight: Array | None) -> Array | None:
+def _fit_weight(name: str, input: Array, weight: Array | None, same_dtype: bool = True) -> Array | None:
     """The class weights, wide."""
     if weight is None:
         return None
+    same = not same_dtype or weight.dtype == input.dtype
+    _args.check(same, f"{name}(): expected a weight of dtype {input.dtype}, got {weight.dtype}", RuntimeError)
     count = input.shape[_class_dim(input)]
     message = f"{name}(): expected a weight for each of {count} classes, got shape {weight.shape}"
     _args.check(weight.shape == (count,), message, RuntimeError)
@@ -205,7 +206,7 @@ def cross_entropy(
     _args.check(floats, f"cross_entropy(): expected float class probabilities, got {target.dtype}", RuntimeError)
     message = "cross_entropy(): expected no ignore_index for class probabilities, got {}"
     _args.check(ignore_index < 0, message.format(ignore_index), RuntimeError)
-    weight = _fit_weight("cross_entropy", input, weight)
+    weight = _fit_weight("cross_entropy", input, weight, same_dtype=False)
     dtype = _args.promote_types(input.dtype, target.dtype)
     return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing).astype(dtype)
 
@@ -317,9 +318,9 @@ def multi_margin_loss(
     ranks = 1 if weight is None else weight.ndim
     _args.check(ranks == 1, f"{name}(): expected weight of one dimension, got {ranks}")
     count = _rows(name, input, target, reduction)
-    _args.check(
-        weight is None or weight.shape == (count,), f"{name}(): expected {count} weights, got others", RuntimeError
-    )
+    sized = weight is None or weight.shape == (count,)
+    _args.check(sized, f"{name}(): expected {count} weights, got others", RuntimeError)
+    weight = _fit_weight(name, input, weight)
     scores = wide(input).reshape(-1, count)
     fits = target.ndim <= 1 and target.size == scores.shape[0]
     _args.check(fits, f"{name}(): expected {scores.shape[0]} targets, got shape {target.shape}", RuntimeError)
@@ -328,7 +329,7 @@ def multi_margin_loss(
     others = jnp.arange(count) != index
     loss = jnp.where(others & (distance > 0), distance**p, 0)
     if weight is not None:
-        loss = loss * wide(weight)[index]
+        loss = loss * weight[index]
     loss = jnp.sum(loss, 1) / count
     loss = loss if input.ndim == 2 or target.ndim == 1 else loss[0]
     return reduced(name, loss, reduction, size_average, reduce).astype(input.dtype)

@@ -13,12 +13,12 @@ from jtorch.ops.shape import dtype_of
 
 
 @jax.custom_jvp
-def _replaced(x: Array, value: Array, scale: Array) -> Array:
+def replaced(x: Array, value: Array, scale: Array) -> Array:
     """`value`, with `scale` times the gradient going to `x`."""
     return value
 
 
-_replaced.defjvps(lambda tangent, out, x, value, scale: tangent * scale, None, None)
+replaced.defjvps(lambda tangent, out, x, value, scale: tangent * scale, None, None)
 
 
 def _renormed(rows: Array, max_norm: float, norm_type: float) -> Array:
@@ -30,10 +30,10 @@ def looked_up(input: Array, weight: Array, max_norm: float | None, norm_type: fl
     """The rows of a table, as `embedding` gives them but for padding."""
     rows = weight.at[input].get(mode="fill", wrap_negative_indices=False)
     if max_norm is not None:
-        rows = _replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
+        rows = replaced(rows, _renormed(rows, max_norm, norm_type), jnp.ones((), rows.dtype))
     if scale_grad_by_freq:
         counts = jnp.zeros(weight.shape[0], np.int32).at[input].add(1)
-        rows = _replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
+        rows = replaced(rows, rows, (1 / counts.at[input].get(mode="clip")).astype(rows.dtype)[..., None])
     return rows
 
 
@@ -47,21 +47,11 @@ def _check_embedding(input: Array, weight: Array, *rest: Any, **more: Any) -> No
 
 
 @op(method=False, function=False, validate=_check_embedding)
-def embedding(
-    input: Array, weight: Array, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False, sparse: bool = False,
+def _embedding(
+    input: Array, weight: Array, padding_idx: int | None, max_norm: float | None, norm_type: float,
+    scale_grad_by_freq: bool,
 ) -> Array:  # fmt: skip
-    """The rows of `weight` that the integers of `input` name.
-
-    The row `padding_idx` gets no gradient. With `scale_grad_by_freq` the gradient of each row is divided by the number
-    of times it comes up.
-
-    Shape: (*), (V, E) -> (*, E)
-    Raises: IndexError for an integer out of range; RuntimeError for an input of another dtype than int64 or int32.
-    Differs: with `max_norm` the rows come out with at most that norm but `weight` itself stays, where torch writes it
-        (see `embedding_renorm`). Gradients are dense, `sparse` or not. In compiled code an integer out of range
-        gives NaN.
-    """
+    """What `embedding` gives for a table that is not written."""
     fits = input.dtype in (np.int64, np.int32)
     _args.check(fits, f"embedding(): expected an input of dtype int64 or int32, got {input.dtype}", RuntimeError)
     _require_table(weight)
@@ -72,6 +62,34 @@ def embedding(
     return rows
 
 
+def renormed_in_place(input: Any, weight: Any, max_norm: float, norm_type: float) -> bool:
+    """Whether the table could be written; then the rows that the integers name have at most this norm now."""
+    take = getattr(weight, "__jtorch_out__", None)
+    if take is not None:
+        weight.detach().__jtorch_out__(embedding_renorm(weight, input, max_norm, norm_type))
+    return take is not None
+
+
+@derived(method=False, function=False)
+def embedding(
+    input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Any:  # fmt: skip
+    """The rows of `weight` that the integers of `input` name.
+
+    The row `padding_idx` gets no gradient. With `max_norm`, rows of a larger norm are first scaled down to it in the
+    table. With `scale_grad_by_freq` the gradient of each row is divided by the number of times it comes up.
+
+    Shape: (*), (V, E) -> (*, E)
+    Raises: IndexError for an integer out of range; RuntimeError for an input of another dtype than int64 or int32.
+    Differs: with `max_norm` a table that is a plain array cannot be written and stays, only the rows come out scaled
+        down; give a Tensor. Gradients are dense, `sparse` or not. In compiled code an integer out of range gives NaN.
+    """
+    if max_norm is not None and renormed_in_place(input, weight, max_norm, norm_type):
+        max_norm = None
+    return _embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+
+
 def _row(padding_idx: int, count: int) -> int:
     fits = -count <= padding_idx < count
     _args.check(
@@ -80,7 +98,11 @@ def _row(padding_idx: int, count: int) -> int:
     return padding_idx % count
 
 
-@op(method=False, function=False, differentiable=False)
+def _check_renorm(weight: Array, indices: Array, max_norm: float, norm_type: float = 2.0) -> None:
+    _check_embedding(indices, weight)
+
+
+@op(method=False, function=False, differentiable=False, validate=_check_renorm)
 def embedding_renorm(weight: Array, indices: Array, max_norm: float, norm_type: float = 2.0) -> Array:
     """A copy of `weight` with the rows that the indices name scaled down to at most `max_norm`.
 

@@ -281,12 +281,13 @@ def gaussian_nll_loss(
     Raises:
         ValueError: a variance is negative, or var has another shape.
     """
-    require_float("gaussian_nll_loss", input)
     broadcast("gaussian_nll_loss", input, target)
+    dtype = _args.result_type(input, target, var)
+    dtype = dtype if _args.is_inexact(dtype) else _args.default_float()
     x, t, v = wide(input), wide(target), wide(_variance(input, var))
     v = jnp.where(v < eps, eps + (v - jax.lax.stop_gradient(v)), v)  # as in torch, the bound does not stop the gradient
     loss = (jnp.log(v) + jnp.square(x - t) / v) / 2 + (math.log(2 * math.pi) / 2 if full else 0)
-    return reduced("gaussian_nll_loss", loss, reduction).astype(input.dtype)
+    return reduced("gaussian_nll_loss", loss, reduction).astype(dtype)
 
 
 # two classes
@@ -377,7 +378,7 @@ def binary_cross_entropy_with_logits(
     return reduced(name, loss, reduction, size_average, reduce).astype(input.dtype)
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def soft_margin_loss(
     input: Array,
     target: Array,
@@ -390,5 +391,7 @@ def soft_margin_loss(
     Shape: (*), (*) -> (), or (*) without reduction
     """
     broadcast("soft_margin_loss", input, target)
+    floats = _args.is_float(input.dtype)
+    _args.check(floats, f"soft_margin_loss(): expected a float dtype, got {input.dtype}", RuntimeError)
     loss = jax.nn.softplus(-wide(target) * wide(input))
     return reduced("soft_margin_loss", loss, reduction, size_average, reduce).astype(input.dtype)

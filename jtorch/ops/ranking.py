@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Scalar, derived, op
-from jtorch.ops.loss import at_least, broadcast, reduced
+from jtorch.ops.loss import at_least, broadcast, legacy_reduction, reduced
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def hinge_embedding_loss(
     input: Array,
     target: Array,
@@ -24,9 +24,13 @@ def hinge_embedding_loss(
     Shape: (*), (*) -> (), or (*) without reduction
     """
     broadcast("hinge_embedding_loss", input, target)
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    averaged = reduction != "mean" or _args.is_inexact(input.dtype)
+    message = f"hinge_embedding_loss(): expected a float dtype for the mean, got {input.dtype}"
+    _args.check(averaged, message, RuntimeError)
     x = wide(input)
     loss = jnp.where(target != 1, at_least(margin - x, 0), 0) + jnp.where(target != -1, x, 0)
-    return reduced("hinge_embedding_loss", loss, reduction, size_average, reduce).astype(input.dtype)
+    return reduced("hinge_embedding_loss", loss, reduction).astype(input.dtype)
 
 
 @op(method=False, function=False, promote="same")
@@ -75,6 +79,7 @@ def cosine_embedding_loss(
     _args.check(fits, f"cosine_embedding_loss(): {expected}, got {shapes}", RuntimeError)
     broadcast("cosine_embedding_loss", input1, input2, target[..., None])
     dtype = _args.promote_types(input1.dtype, input2.dtype)
+    dtype = dtype if _args.is_inexact(dtype) else _args.default_float()
     a, b = wide(input1.astype(dtype)), wide(input2.astype(dtype))
     sizes = (jnp.sum(a * a, -1) + 1e-12) * (jnp.sum(b * b, -1) + 1e-12)
     cosine = jnp.sum(a * b, -1) / jnp.sqrt(sizes)
@@ -129,19 +134,22 @@ def triplet_margin_loss(
     Source: Balntas et al., BMVC (2016).
     """
     _check_triplet("triplet_margin_loss", anchor, positive, negative, margin)
-    a, b, c = (wide(x) for x in _args.promote(anchor, positive, negative))
+    anchor, positive, negative = _args.promote(anchor, positive, negative)
+    _args.check(anchor.dtype != jnp.bool_, "triplet_margin_loss(): expected numbers, got bool", RuntimeError)
+    anchor, positive, negative = _args.promote(anchor, positive, negative, to_float=True)
+    a, b, c = wide(anchor), wide(positive), wide(negative)
     between = _distance(b, c, p, eps) if swap else None
     loss = _triplet(_distance(a, b, p, eps), _distance(a, c, p, eps), between, margin)
     return reduced("triplet_margin_loss", loss, reduction, size_average, reduce).astype(anchor.dtype)
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, promote="float")
 def _pair_distance(one: Array, two: Array) -> Array:
     """The distance that triplet_margin_with_distance_loss takes by default."""
     return _distance(wide(one), wide(two), 2, 1e-6).astype(one.dtype)
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, promote="same")
 def _triplet_loss(near: Array, far: Array, between: Array | None, margin: float, reduction: str) -> Array:
     """The loss from the distances."""
     broadcast("triplet_margin_with_distance_loss", near, far)
