@@ -40,9 +40,23 @@ def to_jtorch(value: Any) -> Any:
         return jtorch.Size(value)
     if isinstance(value, torch.memory_format | torch.layout):
         return getattr(jtorch, str(value).removeprefix("torch."))
+    if isinstance(value, torch.nn.TransformerEncoderLayer | torch.nn.TransformerDecoderLayer):
+        return _layer(value)
     if isinstance(value, torch.nn.Module):
         return getattr(jtorch.nn, type(value).__name__)()
+    if callable(value) and getattr(torch.nn.functional, getattr(value, "__name__", ""), None) is value:
+        return getattr(jtorch.nn.functional, value.__name__)
     return _inside(to_jtorch, value)
+
+
+def _layer(layer: torch.nn.Module) -> Any:
+    """A layer of torch's transformers, made again from what it shows of its arguments."""
+    attention, first, activation = layer.self_attn, layer.linear1, to_jtorch(layer.activation)
+    sizes = attention.embed_dim, attention.num_heads, first.out_features, layer.dropout.p, activation, layer.norm1.eps
+    flags = attention.batch_first, layer.norm_first, first.bias is not None
+    made = getattr(jtorch.nn, type(layer).__name__)(*sizes, *flags, dtype=to_jtorch(first.weight.dtype))
+    made.load_state_dict(to_jtorch(dict(layer.state_dict())))
+    return made
 
 
 def _inside(function: Callable, value: Any) -> Any:
@@ -220,14 +234,16 @@ def _is_rounding(mine: torch.Tensor | None, yours: torch.Tensor | None, exact: t
     return worst <= limit and bool((mine_off <= torch.clamp(epsilon * size, min=worst)).all())
 
 
-def check_second_order(ours: Callable, theirs: Callable, *args: Any, kwargs: Mapping, tolerance: Mapping) -> None:
+def check_second_order(
+    ours: Callable, theirs: Callable, *args: Any, kwargs: Mapping, values: bool = True, tolerance: Mapping
+) -> None:
     """Compare the gradients of the gradients, and the gradients with their graph on the way."""
     mine, copies = to_jtorch((args, dict(kwargs))), fresh((args, dict(kwargs)))
     expected = _run(torch, _gradient_of(torch, theirs), *copies, _cotangents(torch))
     got = _run(jtorch, _gradient_of(jtorch, ours), *mine, _cotangents(jtorch))
     if expected.error is None and got.error is None:  # the tape records constants too, torch does not
         expected.outputs, got.outputs = ([t.detach() for t in x.outputs] for x in (expected, got))
-    compare(got, expected, values=True, tolerance=tolerance)
+    compare(got, expected, values=values, tolerance=tolerance)
 
 
 def _gradient_of(library: Any, function: Callable) -> Callable:

@@ -51,8 +51,7 @@ def _pair(case):
 
 
 def _is_random(case) -> bool:
-    name = case.entry.module_cls.__name__
-    return name in RANDOM or ("Transformer" in name and case.training)
+    return case.entry.module_cls.__name__ in RANDOM
 
 
 @pytest.mark.x64_off
