@@ -20,8 +20,8 @@ from jtorch.nn.module import Module
 from jtorch.nn.multihead import MultiheadAttention
 from jtorch.nn.normalization import LayerNorm
 from jtorch.ops._args import check
-from jtorch.ops.multihead import canonical_mask, padding_zeroed
 from jtorch.ops.diagonals import triu
+from jtorch.ops.multihead import canonical_mask, padding_zeroed
 
 
 def _clones(module: Module, count: int) -> ModuleList:
@@ -349,9 +349,7 @@ class Transformer(Module):
         check(same, "the batch number of src and tgt must be equal", RuntimeError)
         fits = src.size(-1) == self.d_model == tgt.size(-1)
         check(fits, "the feature number of src and tgt must be equal to d_model", RuntimeError)
-        memory = self.encoder(
-            src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal
-        )
+        memory = self.encoder(src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal)
         return self.decoder(
             tgt,
             memory,

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import accumulator, precision_for
+from jtorch.ops._floating import wide
+from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, Key, Scalar, derived, op
 
 MOST_SCORES = 2**27
@@ -76,17 +77,17 @@ class _Given(NamedTuple):
     value: Array
     scale: Scalar
     causal: int | None
-    dropout_p: Scalar | None
+    dropout_p: Scalar | None = None
+    precision: jax.lax.Precision | None = None
 
 
 def _block(query: Array, mask: Array | None, first: Scalar, draw: Array | None, given: _Given) -> Array:
     """The output for a block of queries, the first of which has the place `first` in the sequence."""
-    dtype, precision = query.dtype, precision_for(query.dtype)
-    wide = accumulator(dtype) or dtype
-    keys = jnp.swapaxes(given.key, -1, -2)
-    scores = jnp.matmul(query, keys, precision=precision, preferred_element_type=wide) * jnp.asarray(given.scale, wide)
+    dtype = query.dtype
+    scores = jnp.matmul(query, jnp.swapaxes(given.key, -1, -2), precision=given.precision)
+    scores *= jnp.asarray(given.scale, dtype)
     if mask is not None:
-        scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == np.bool_ else scores + mask.astype(wide)
+        scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == np.bool_ else scores + mask.astype(dtype)
     if given.causal is not None:
         rows, columns = (jax.lax.broadcasted_iota(jnp.int32, scores.shape[-2:], i) for i in (0, 1))
         scores = jnp.where(columns <= rows + (first + given.causal), scores, -jnp.inf)
@@ -95,9 +96,9 @@ def _block(query: Array, mask: Array | None, first: Scalar, draw: Array | None, 
     total = jnp.sum(weights, -1, keepdims=True)
     if draw is not None:
         kept = 1 - jnp.asarray(given.dropout_p, jnp.float32)
-        weights *= jnp.where(jax.random.bernoulli(draw, kept, weights.shape), 1 / kept, 0).astype(wide)
-    out = jnp.matmul(weights.astype(dtype), given.value, precision=precision, preferred_element_type=wide)
-    return (out / jnp.where(total == 0, 1, total)).astype(dtype)  # where all is masked the output is 0
+        weights *= jnp.where(jax.random.bernoulli(draw, kept, weights.shape), 1 / kept, 0).astype(dtype)
+    out = jnp.matmul(weights, given.value, precision=given.precision)
+    return out / jnp.where(total == 0, 1, total)  # where all is masked the output is 0
 
 
 def _in_blocks(query: Array, mask: Array | None, draw: Array | None, rows: int, given: _Given) -> Array:
@@ -132,10 +133,13 @@ def _attention(query: Array, mask: Array | None, draw: Array | None, given: _Giv
     shape = _scores_shape(query, given.key, given.value, mask)
     if given.scale is None:
         given = given._replace(scale=1 / math.sqrt(query.shape[-1] or 1))
+    dtype = query.dtype  # products of 16-bit floats are exact at the default precision of float32
+    query, key, value = (wide(x) for x in (query, given.key, given.value))
+    given = given._replace(key=key, value=value, precision=precision_for(dtype))
     rows = max(1, MOST_SCORES // max(1, math.prod(shape) // max(1, shape[-2])))
     if rows < shape[-2]:
-        return _in_blocks(query, mask, draw, rows, given)
-    return _block(query, mask, 0, draw, given)
+        return _in_blocks(query, mask, draw, rows, given).astype(dtype)
+    return _block(query, mask, 0, draw, given).astype(dtype)
 
 
 def _check_dtypes(query: Array, key: Array, value: Array, mask: Array | None) -> None:
@@ -148,7 +152,9 @@ def _check_dtypes(query: Array, key: Array, value: Array, mask: Array | None) ->
     _args.check(_args.is_float(query.dtype), f"{_NAME}: expected a float dtype, got {query.dtype}", RuntimeError)
     fits = mask is None or mask.dtype in (np.bool_, np.float32, query.dtype)
     _args.check(
-        fits, f"{_NAME}: expected attn_mask of bool or {query.dtype}, got {mask is not None and mask.dtype}", RuntimeError
+        fits,
+        f"{_NAME}: expected attn_mask of bool or {query.dtype}, got {mask is not None and mask.dtype}",
+        RuntimeError,
     )
 
 
@@ -200,7 +206,7 @@ def attention_of(
 
     Shape: (*, L, E), (*, S, E), (*, S, V) -> (*, L, V)
     """
-    return _attention(query, attn_mask, None, _Given(key, value, scale, causal, None), enable_gqa)
+    return _attention(query, attn_mask, None, _Given(key, value, scale, causal), enable_gqa)
 
 
 @op(method=False, function=False)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import accumulator, precision_for
+from jtorch.ops._floating import wide
+from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, DType, derived, op
 from jtorch.ops.attention import scaled_dot_product_attention
 from jtorch.ops.dropout import dropout
@@ -149,9 +150,7 @@ def projected_heads(
         q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
     _, batch, width = q.shape
     if bias_k is not None:
-        k, v = (
-            jnp.concatenate([x, jnp.broadcast_to(b, (1, batch, width))]) for x, b in ((k, bias_k), (v, bias_v))
-        )
+        k, v = (jnp.concatenate([x, jnp.broadcast_to(b, (1, batch, width))]) for x, b in ((k, bias_k), (v, bias_v)))
     q, k, v = (x.reshape(-1, batch, heads, width // heads).transpose(1, 2, 0, 3) for x in (q, k, v))
     k = k if static_k is None else static_k.reshape(batch, heads, -1, width // heads)
     v = v if static_v is None else static_v.reshape(batch, heads, -1, width // heads)
@@ -181,12 +180,12 @@ def attention_weights(query: Array, key: Array, mask: Array | None) -> Array:
 
     Shape: (*, L, D), (*, S, D) -> (*, L, S)
     """
-    wide, precision = accumulator(query.dtype), precision_for(query.dtype)
-    query = query * jnp.asarray(1 / math.sqrt(query.shape[-1]), query.dtype)
-    scores = jnp.einsum("...ld,...sd->...ls", query, key, precision=precision, preferred_element_type=wide)
+    dtype, precision = query.dtype, precision_for(query.dtype)
+    query, key = wide(query) / math.sqrt(query.shape[-1]), wide(key)
+    scores = jnp.einsum("...ld,...sd->...ls", query, key, precision=precision)
     scores = scores if mask is None else scores + mask.astype(scores.dtype)
     weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, -1, keepdims=True)))
-    return (weights / jnp.sum(weights, -1, keepdims=True)).astype(query.dtype)  # this form has the better gradient
+    return (weights / jnp.sum(weights, -1, keepdims=True)).astype(dtype)
 
 
 @op(method=False, function=False)
@@ -197,8 +196,8 @@ def weighted_values(
 
     Shape: (N, heads, L, S), (N, heads, S, D) -> (L, N, E), (N, L, S) or (N, heads, L, S); without N where not batched
     """
-    found = jnp.matmul(weights, value, precision=precision_for(value.dtype))
-    out = _joined_heads(found, out_weight, out_bias, batched)
+    found = jnp.matmul(wide(weights), wide(value), precision=precision_for(value.dtype))
+    out = _joined_heads(found.astype(value.dtype), out_weight, out_bias, batched)
     shown = jnp.mean(weights, axis=1) if average else weights
     return out, shown if batched else shown[0]
 
