@@ -58,12 +58,13 @@ def _is_random(case) -> bool:
 def test_module(case):
     """Outputs, gradients of inputs and parameters, and the buffers after the step."""
     ours, theirs = _pair(case)
-    given, values = case.sample().forward_input, not _is_random(case)
-    parity.check(ours, theirs, *given.args, kwargs=given.kwargs, values=values, tolerance=case.tolerance())
+    given, values, exact = case.sample().forward_input, not _is_random(case), copy.deepcopy(theirs).double()
+    parity.check(ours, theirs, *given.args, kwargs=given.kwargs, values=values, tolerance=case.tolerance(), exact=exact)
     parity.same(_by_name(ours.named_buffers()), _by_name(theirs.named_buffers()), "buffers", values)
     parity.check(
         _weight_gradients(ours, jtorch), _weight_gradients(theirs, torch), *given.args,
         kwargs=given.kwargs, values=values, gradients=False, tolerance=case.tolerance(),
+        exact=_weight_gradients(exact, torch),
     )  # fmt: skip
 
 

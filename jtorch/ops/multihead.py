@@ -174,6 +174,19 @@ def joined_heads(x: Array, weight: Array, bias: Array | None, batched: bool) -> 
     return _joined_heads(x, weight, bias, batched)
 
 
+@jax.custom_jvp
+def _softmax(scores: Array) -> Array:
+    return jax.nn.softmax(scores, axis=-1)
+
+
+@_softmax.defjvp
+def _softmax_tangent(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """Written so that its transpose multiplies a difference, rather than subtracting products that nearly cancel."""
+    weights = _softmax(primals[0])
+    moved = weights * tangents[0]
+    return weights, moved - weights * jnp.sum(moved, -1, keepdims=True)
+
+
 @op(method=False, function=False)
 def attention_weights(query: Array, key: Array, mask: Array | None) -> Array:
     """`softmax(query key^T / sqrt(D) + mask)`; NaN for a query that may attend to nothing.
@@ -184,8 +197,7 @@ def attention_weights(query: Array, key: Array, mask: Array | None) -> Array:
     query, key = wide(query) / math.sqrt(query.shape[-1]), wide(key)
     scores = jnp.einsum("...ld,...sd->...ls", query, key, precision=precision)
     scores = scores if mask is None else scores + mask.astype(scores.dtype)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, -1, keepdims=True)))
-    return (weights / jnp.sum(weights, -1, keepdims=True)).astype(dtype)
+    return _softmax(scores).astype(dtype)
 
 
 @op(method=False, function=False)

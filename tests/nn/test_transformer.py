@@ -175,7 +175,7 @@ TRANSFORMER_ERRORS = {
     "features": lambda m, x: m(x[..., :4], x),
     "no_mask": lambda m, x: m(x, x, src_is_causal=True),
     "mask_shape": lambda m, x: m(x, x, src_mask=x[0, 0, 0].expand(3, 3)),
-    "mask_dtype": lambda m, x: m(x, x, tgt_mask=x[0, 0, 0].expand(4, 4).long()),
+    "mask_dtype": lambda m, x: m(x, x, memory_mask=x[0, 0, 0].expand(4, 4).long()),
     "padding_shape": lambda m, x: m(x, x, src_key_padding_mask=x[0, 0, 0].expand(2, 4)),
 }
 
@@ -300,7 +300,7 @@ def test_dropout_in_compiled_steps():
 def test_training_under_nnx():
     """Draws differ from call to call and from layer to layer, parameters learn, and arrays come out."""
     model = _model()
-    x = jax.random.normal(jax.random.key(0), (3, 4, 8))
+    x = jax.random.normal(jax.random.key(0), (3, 4, 8), jnp.float32)
 
     @nnx.jit
     def forward(model, x):
