@@ -67,7 +67,7 @@ class _Layer(Module):
             known = activation in ("relu", "gelu")
             check(known, f"activation should be relu/gelu, not {activation}", RuntimeError)
             activation = F.relu if activation == "relu" else F.gelu
-        self.activation = activation
+        self.activation: Callable[[Tensor], Tensor] = activation
 
     def _through(self, x: Tensor, *blocks: Callable[[Tensor], Tensor]) -> Tensor:
         """The input after each block, whose result is added to what it was given, with a norm before or after."""

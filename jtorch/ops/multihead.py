@@ -49,11 +49,11 @@ def canonical_mask(mask, name, query, other=None, other_name=""):
     """
     if mask is None:
         return None
-    kinds = [_is_bool(m) for m in (mask, other) if m is not None]
-    if len(kinds) == 2 and mask.dtype != other.dtype:
+    is_bool = _is_bool(mask)
+    if other is not None and mask.dtype != other.dtype:
         told = f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead."
         warnings.warn(told, stacklevel=3)
-    return mask_as_numbers(mask, query.dtype) if kinds[0] else mask
+    return mask_as_numbers(mask, query.dtype) if is_bool else mask
 
 
 def _is_bool(mask: Any) -> bool:
