@@ -1,7 +1,7 @@
 """Scaled dot product attention: weights of values by how keys fit queries. Multi-head attention is in `multihead`.
 
-It is written as XLA's own matrix products on every platform. Where the matrix of scores would take more than half a
-gigabyte, the queries go through in blocks, and the backward pass computes a block's scores again.
+It is written as XLA's own matrix products on every platform. Where the matrix of scores would take more than 128
+megabytes, the queries go through in blocks, and the backward pass computes a block's scores again.
 """
 
 import enum
@@ -17,7 +17,7 @@ from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, Key, Scalar, derived, op
 
-MOST_SCORES = 2**27
+MOST_SCORES = 2**25
 """How many scores are held at a time; a block of queries has no more than this, unless a single query has."""
 
 
