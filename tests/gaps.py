@@ -181,8 +181,6 @@ GAPS: dict[str, str] = {
             "module/BatchNorm3d-float32-eval-6",
             "module/InstanceNorm3d-float32-eval-5",
             "module/InstanceNorm3d-float32-train-5",
-            "module/LayerNorm-float32-train-1",
-            "op/nn.functional.conv2d-float32-14",
             "op/nn.functional.conv_transpose3d-float32-0",
             "op/nn.functional.conv_transpose3d-float32-9",
             "op/nn.functional.local_response_norm-int64-0",

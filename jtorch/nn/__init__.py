@@ -1,5 +1,6 @@
 """The index of `torch.nn`'s modules. Each is defined where its line says."""
 
+from jtorch.nn import attention as attention
 from jtorch.nn import functional as functional
 from jtorch.nn import grad as grad
 from jtorch.nn import init as init
@@ -108,6 +109,7 @@ from jtorch.nn.loss import SoftMarginLoss as SoftMarginLoss
 from jtorch.nn.loss import TripletMarginLoss as TripletMarginLoss
 from jtorch.nn.loss import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
 from jtorch.nn.module import Module as Module
+from jtorch.nn.multihead import MultiheadAttention as MultiheadAttention
 from jtorch.nn.normalization import BatchNorm1d as BatchNorm1d
 from jtorch.nn.normalization import BatchNorm2d as BatchNorm2d
 from jtorch.nn.normalization import BatchNorm3d as BatchNorm3d
@@ -149,4 +151,9 @@ from jtorch.nn.rnn import GRU as GRU
 from jtorch.nn.rnn import LSTM as LSTM
 from jtorch.nn.rnn import RNN as RNN
 from jtorch.nn.rnn import RNNBase as RNNBase
+from jtorch.nn.transformer import Transformer as Transformer
+from jtorch.nn.transformer import TransformerDecoder as TransformerDecoder
+from jtorch.nn.transformer import TransformerDecoderLayer as TransformerDecoderLayer
+from jtorch.nn.transformer import TransformerEncoder as TransformerEncoder
+from jtorch.nn.transformer import TransformerEncoderLayer as TransformerEncoderLayer
 from jtorch.nn.utils.init import factory_kwargs as factory_kwargs

@@ -22,7 +22,15 @@ class Drawing(Module):
 
     def __init__(self):
         super().__init__()
+        self._start_stream()
+
+    def _start_stream(self) -> None:
         self.rngs = nnx.RngStream(random.stream_key(), tag="dropout")
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        made = super().__deepcopy__(memo)
+        made._start_stream()  # type: ignore[attr-defined]  # copies draw apart from one another
+        return made
 
     def key(self) -> Any:
         """The key for one draw inside a foreign JAX transformation; None elsewhere, where ops get one by themselves."""

@@ -33,6 +33,7 @@ from jtorch.ops.activation import tanhshrink as tanhshrink
 from jtorch.ops.activation import threshold as threshold
 from jtorch.ops.activation import threshold_ as threshold_
 from jtorch.ops.alignment import ctc_loss as ctc_loss
+from jtorch.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from jtorch.ops.averaging import adaptive_avg_pool1d as adaptive_avg_pool1d
 from jtorch.ops.averaging import adaptive_avg_pool2d as adaptive_avg_pool2d
 from jtorch.ops.averaging import adaptive_avg_pool3d as adaptive_avg_pool3d
@@ -85,6 +86,7 @@ from jtorch.ops.loss import mse_loss as mse_loss
 from jtorch.ops.loss import poisson_nll_loss as poisson_nll_loss
 from jtorch.ops.loss import smooth_l1_loss as smooth_l1_loss
 from jtorch.ops.loss import soft_margin_loss as soft_margin_loss
+from jtorch.ops.multihead import multi_head_attention_forward as multi_head_attention_forward
 from jtorch.ops.normalization import batch_norm as batch_norm
 from jtorch.ops.normalization import group_norm as group_norm
 from jtorch.ops.normalization import instance_norm as instance_norm

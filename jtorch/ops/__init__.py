@@ -54,6 +54,9 @@ from jtorch.ops.arithmetic import rsub as rsub
 from jtorch.ops.arithmetic import sub as sub
 from jtorch.ops.arithmetic import sub as subtract
 from jtorch.ops.arithmetic import true_divide as true_divide
+from jtorch.ops.attention import attention_of as attention_of
+from jtorch.ops.attention import attention_with_dropout as attention_with_dropout
+from jtorch.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from jtorch.ops.averaging import adaptive_avg_pool1d as adaptive_avg_pool1d
 from jtorch.ops.averaging import adaptive_avg_pool2d as adaptive_avg_pool2d
 from jtorch.ops.averaging import adaptive_avg_pool3d as adaptive_avg_pool3d
@@ -272,6 +275,15 @@ from jtorch.ops.masking import masked_select as masked_select
 from jtorch.ops.masking import nonzero as nonzero
 from jtorch.ops.masking import nonzero_static as nonzero_static
 from jtorch.ops.masking import nonzero_vectors as nonzero_vectors
+from jtorch.ops.multihead import attention_weights as attention_weights
+from jtorch.ops.multihead import canonical_mask as canonical_mask
+from jtorch.ops.multihead import joined_heads as joined_heads
+from jtorch.ops.multihead import joined_masks as joined_masks
+from jtorch.ops.multihead import mask_as_numbers as mask_as_numbers
+from jtorch.ops.multihead import multi_head_attention_forward as multi_head_attention_forward
+from jtorch.ops.multihead import padding_zeroed as padding_zeroed
+from jtorch.ops.multihead import projected_heads as projected_heads
+from jtorch.ops.multihead import weighted_values as weighted_values
 from jtorch.ops.normalization import batch_norm as batch_norm
 from jtorch.ops.normalization import cross_map_lrn2d as cross_map_lrn2d
 from jtorch.ops.normalization import group_norm as group_norm
