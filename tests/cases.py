@@ -28,7 +28,8 @@ PRIMARY, EXTRA = 3, 1
 RANDOM_NAMES = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "uniform", "multinomial",
                 "randn", "rand_like", "randn_like", "randint", "randint_like", "nn.functional.rrelu",
                 "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d",
-                "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout"}  # fmt: skip
+                "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout",
+                "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d"}  # fmt: skip
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Entries whose values mean nothing."""
 
