@@ -123,5 +123,6 @@ from jtorch.ops.resampling import upsample_nearest as upsample_nearest
 from jtorch.ops.sampling_grids import affine_grid as affine_grid
 from jtorch.ops.sampling_grids import grid_sample as grid_sample
 from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
+from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle  # noqa: F401
 from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
 from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle

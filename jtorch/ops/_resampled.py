@@ -98,4 +98,5 @@ batching.primitive_batchers[_resample] = _batch
 
 def resampled(input: Array, table: Table, axis: int) -> Array:
     """The input with one axis replaced by the sums that the table says."""
-    return _resample.bind(input, table=table, axis=axis)
+    shape = (*input.shape[:axis], len(table.places), *input.shape[axis + 1 :])
+    return _resample.bind(input, table=table, axis=axis) if 0 not in shape else jnp.zeros(shape, input.dtype)

@@ -15,8 +15,6 @@ from jtorch.ops._resampled import Table, resampled
 
 def _sides(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     """The amounts before and after each dimension; torch gives them from the last dimension backwards."""
-    whole = all(isinstance(n, int | np.integer) for n in pad)
-    _args.check(whole, f"pad(): expected ints for the amounts, got {tuple(pad)}", TypeError)
     _args.check(len(pad) % 2 == 0, f"pad(): expected an even number of amounts, got {tuple(pad)}", RuntimeError)
     _args.check(
         len(pad) <= 2 * ndim,
@@ -80,17 +78,17 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: Scalar 
             (circular).
     Raises: RuntimeError where the amounts do not fit, NotImplementedError for a mode that is none of these.
     """
+    whole = all(isinstance(n, int | np.integer) for n in pad)
+    _args.check(whole, f"pad(): expected ints for the amounts, got {tuple(pad)}", TypeError)
+    known = mode in ("constant", "reflect", "replicate", "circular")
+    text = f"pad(): expected mode constant, reflect, replicate or circular, got {mode!r}"
+    _args.check(known, text, NotImplementedError)
     sides = _sides(pad, input.ndim)
     if mode == "constant":
         for size, side in zip(input.shape, sides, strict=True):
             _check_amounts(size, side, mode, 0)
         fill = jnp.asarray(0 if value is None else value).astype(input.dtype)
         return jax.lax.pad(input, fill, [(low, high, 0) for low, high in sides])
-    _args.check(
-        mode in ("reflect", "replicate", "circular"),
-        f"pad(): expected mode constant, reflect, replicate or circular, got {mode!r}",
-        NotImplementedError,
-    )
     count = len(pad) // 2
     _check_ranks(input, count, mode)
     if mode != "circular" and input.dtype == bool:

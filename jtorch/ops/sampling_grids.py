@@ -57,7 +57,7 @@ def _tap(place: Array, weight: Array | None, size: int, padding_mode: str) -> _T
 
 def _taps(coordinate: Array, size: int, mode: str, padding_mode: str, align_corners: bool) -> list[_Tap]:
     """What the places with this coordinate, from -1 to 1, are read from."""
-    coordinate = jnp.where(jnp.isnan(coordinate), -1, coordinate)
+    coordinate = jnp.nan_to_num(coordinate, nan=-1.0, posinf=1e9, neginf=-1e9)
     x = (coordinate + 1) / 2 * (size - 1) if align_corners else ((coordinate + 1) * size - 1) / 2
     if mode == "bicubic":
         start = jax.lax.stop_gradient(jnp.floor(x))
@@ -149,12 +149,13 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     return _grid_sample(input, grid, mode, padding_mode, bool(align_corners))
 
 
-def _steps(size: int, align_corners: bool) -> np.ndarray:
-    """Where the elements of a dimension lie, from -1 to 1."""
-    if size == 1:
-        return np.zeros(1)
-    steps = np.linspace(-1, 1, size)
-    return steps if align_corners else steps * (size - 1) / size
+def _steps(size: int, align_corners: bool, dtype: Any) -> np.ndarray:
+    """Where the elements of a dimension lie, from -1 to 1; every step of it in the dtype, as in torch."""
+    steps = np.linspace(-1, 1, size).astype(dtype) if size > 1 else np.zeros(1, dtype)
+    if align_corners:
+        return steps
+    exact = steps if dtype == np.float64 else steps.astype(np.float32)
+    return (exact * exact.dtype.type((size - 1) / size)).astype(dtype)
 
 
 @op(method=False, function=False)
@@ -172,7 +173,7 @@ def _affine_grid(theta: Array, size: Sequence[int], align_corners: bool) -> Arra
     _args.check(theta.shape[0] == size[0], text, RuntimeError)
     maps, total = wide(theta), 0
     for d in range(nd):  # the grid says x first
-        steps = jnp.asarray(_steps(size[-1 - d], align_corners), maps.dtype)
+        steps = wide(jnp.asarray(_steps(size[-1 - d], align_corners, theta.dtype)))
         steps = steps.reshape(*(-1 if k == nd - 1 - d else 1 for k in range(nd)), 1)
         total = total + steps * maps[:, :, d].reshape(-1, *(1,) * nd, nd)
     return (total + maps[:, :, nd].reshape(-1, *(1,) * nd, nd)).astype(theta.dtype)

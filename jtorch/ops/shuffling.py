@@ -40,6 +40,7 @@ def pixel_unshuffle(input: Array, downscale_factor: int) -> Array:
 
     Shape: (*, C, H r, W r) -> (*, C r r, H, W)
     Raises: RuntimeError where the height or the width does not divide by r.
+    Differs: an empty input is given the same new shape as any other.
     """
     r = downscale_factor
     _check_image("pixel_unshuffle", input, r, "downscale_factor")
