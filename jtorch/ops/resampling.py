@@ -108,8 +108,8 @@ def interpolate(
         ValueError: arguments that exclude one another.
         NotImplementedError: a mode or a dtype that the input cannot have.
         RuntimeError: a size of zero.
-    Differs: antialias also takes 16-bit floats. The gradient of the nearest modes is always that of the result, where
-        torch's places in forward and backward may be one apart.
+    Differs: antialias also takes 16-bit floats. The gradient is always that of the result; torch's belongs to other places
+        where a scale factor leaves a size as it is, and for some factors in the nearest modes.
     """
     _check_mode(input, mode, align_corners, antialias)
     recompute = bool(recompute_scale_factor) or (mode == "area" and scale_factor is not None)
