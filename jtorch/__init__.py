@@ -285,6 +285,7 @@ from jtorch.ops.normalization import group_norm as group_norm
 from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
+from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
 from jtorch.ops.parts import narrow_copy as narrow_copy
@@ -441,6 +442,10 @@ from jtorch.ops.shape import t as t
 from jtorch.ops.shape import transpose as transpose
 from jtorch.ops.shape import unflatten as unflatten
 from jtorch.ops.shape import unsqueeze as unsqueeze
+from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
+from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle
+from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
+from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle
 from jtorch.ops.sorting import argsort as argsort
 from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort

@@ -30,7 +30,8 @@ RANDOM_NAMES = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal",
                 "randn", "rand_like", "randn_like", "randint", "randint_like", "nn.functional.rrelu",
                 "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d",
                 "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout",
-                "nn.functional.multi_head_attention_forward", "nn.functional.scaled_dot_product_attention"}  # fmt: skip
+                "nn.functional.multi_head_attention_forward", "nn.functional.scaled_dot_product_attention",
+                "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d"}  # fmt: skip
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Entries whose values mean nothing."""
 

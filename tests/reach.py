@@ -45,11 +45,23 @@ def _multi_head(need_weights=True):
     return F.multi_head_attention_forward(x, 2 - x, x * x, *parts, need_weights=need_weights, key_padding_mask=padding)
 
 
+def _pool_by_samples():
+    F.fractional_max_pool2d(jtorch.rand(2, 3, 6, 6), 2, 3, _random_samples=jtorch.rand(2, 3, 2))
+    F.fractional_max_pool3d(jtorch.rand(2, 3, 6, 6, 6), 2, 3, _random_samples=jtorch.rand(2, 3, 3))
+
+
+def _affine_grid():
+    F.affine_grid(jtorch.rand(2, 2, 3), (2, 1, 3, 4), align_corners=False)
+
+
 REACHED_BY: dict = {
+    "_affine_grid": _affine_grid,
     "_alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
     "_batch_norm_evaluation": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4)),
     "_batch_norm_training": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4), training=True),
     "_dropout": (lambda: F.dropout(a(3, 4), 0.4), lambda: F.dropout2d(a(2, 3, 2, 2), 0.4)),
+    "_fractional_max_pool": _pool_by_samples,
+    "_grid_sample": "nn.functional.grid_sample",
     "_instance_norm": lambda: F.instance_norm(a(2, 3, 5), a(3), a(3).exp(), a(3), a(3)),
     "_max_unpool": lambda: F.max_unpool2d(*F.max_pool2d_with_indices(a(1, 2, 4, 4), 2), 2),
     "_pair_distance": lambda: F.triplet_margin_with_distance_loss(a(3, 4), a(4, 3).mT, a(3, 4) + 1),
@@ -62,7 +74,10 @@ REACHED_BY: dict = {
     "adaptive_max_pool2d_with_indices": lambda: F.adaptive_max_pool2d_with_indices(a(1, 2, 4, 4), 2),
     "adaptive_max_pool3d_with_indices": lambda: F.adaptive_max_pool3d_with_indices(a(1, 2, 2, 4, 4), 2),
     "adjoint": lambda: jtorch.adjoint(a(2, 3)),
+    "affine_grid": _affine_grid,
     "alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
+    "attention_of": _attention,
+    "attention_weights": _FORWARD,
     "cauchy": (lambda: ops.cauchy(a(3, 4)), lambda: ops.cauchy(a(3), 1.0, 2.0)),
     "celu_": lambda: F.celu_(a(3), 2.0),
     "chain_matmul": lambda: jtorch.chain_matmul(a(2, 3), a(3, 4), a(4, 2)),
@@ -86,6 +101,8 @@ REACHED_BY: dict = {
     "feature_alpha_dropout": lambda: F.feature_alpha_dropout(a(3, 4), 0.4, training=True),
     "fill_diagonal": (lambda: ops.fill_diagonal(a(3, 3), 2.0), lambda: ops.fill_diagonal(a(7, 3), 2.0, wrap=True)),
     "fold": lambda: F.fold(a(1, 8, 6), (3, 4), (2, 2)),
+    "fractional_max_pool2d": _pool_by_samples,
+    "fractional_max_pool3d": _pool_by_samples,
     "gather_counted": lambda: ops.getitem(a(4, 3), jtorch.tensor([True, False, True, True])),
     "gather_index": (lambda: a(4, 3)[jtorch.tensor([0, 2, 0])], lambda: a(4, 3)[:, jtorch.tensor([1])]),
     "geometric": (lambda: ops.geometric(a(3, 4), 0.4), lambda: ops.geometric(a(3), 0.2)),
@@ -93,6 +110,8 @@ REACHED_BY: dict = {
     "gumbel_softmax": (lambda: F.gumbel_softmax(a(3, 4)), lambda: F.gumbel_softmax(a(3, 4), hard=True, dim=0)),
     "hardtanh_": lambda: F.hardtanh_(a(3), -0.5, 0.5),
     "inverse": lambda: jtorch.inverse(positive(3)),
+    "joined_heads": lambda: _multi_head(need_weights=False),
+    "joined_masks": _FORWARD,
     "leaky_relu_": lambda: F.leaky_relu_(a(3), 0.2),
     "linalg_cholesky": lambda: ops.linalg_cholesky(positive(3, 2)),
     "linalg_cholesky_ex": "cholesky",
@@ -136,6 +155,7 @@ REACHED_BY: dict = {
     "lp_pool2d": lambda: F.lp_pool2d(a(1, 2, 4, 4), 2.0, 2),
     "lp_pool3d": lambda: F.lp_pool3d(a(1, 2, 2, 4, 4), 2.0, 2),
     "lstsq_parts": lambda: ops.linalg_lstsq(a(4, 2), a(4, 3)),
+    "mask_as_numbers": _multi_head,
     "matrix_power": (lambda: jtorch.matrix_power(positive(3), 3), lambda: jtorch.matrix_power(positive(3), -1)),
     "max_pool1d_with_indices": lambda: F.max_pool1d_with_indices(a(1, 2, 4), 2),
     "max_pool2d_with_indices": lambda: F.max_pool2d_with_indices(a(1, 2, 4, 4), 2),
@@ -143,6 +163,7 @@ REACHED_BY: dict = {
     "median_along": (lambda: a(3, 4).median(1), lambda: a(3, 4).nanmedian(0)),
     "median_of_all": (lambda: a(3, 4).median(), lambda: a(3, 4).nanmedian()),
     "moments": "std_mean",
+    "multi_head_attention_forward": _multi_head,
     "nonzero_vectors": lambda: jtorch.nonzero(a(3, 4) > 0, as_tuple=True),
     "one_hot_of": lambda: F.one_hot(jtorch.tensor([0, 2, 1]), 4),
     "orgqr": lambda: jtorch.orgqr(a(4, 3), a(3)),
@@ -150,6 +171,7 @@ REACHED_BY: dict = {
     "poisson": lambda: jtorch.poisson(a(3, 4).exp()),
     "power": "pow",
     "power_of": lambda: jtorch.matrix_power(positive(3), 3),
+    "projected_heads": _FORWARD,
     "rand": (lambda: ops.rand(3, 4), lambda: ops.rand(2)),
     "rand_like": (lambda: ops.rand_like(a(3, 4)), lambda: ops.rand_like(a(3))),
     "random": (lambda: ops.random(a(3, 4)), lambda: ops.random(a(3), 2, 9)),
@@ -159,6 +181,7 @@ REACHED_BY: dict = {
     "repeat_each": lambda: jtorch.repeat_interleave(a(3, 2), 2, 1),
     "rrelu": lambda: F.rrelu(a(3, 4), training=True),
     "rrelu_": lambda: F.rrelu_(a(3)),
+    "scaled_dot_product_attention": _attention,
     "selu_": lambda: F.selu_(a(3)),
     "setitem": (lambda: _set(1, a(3)), lambda: _set(jtorch.tensor([0, 2]), 2.0)),
     "short_power": lambda: a(3) ** 2,
@@ -173,15 +196,8 @@ REACHED_BY: dict = {
     "threshold_": lambda: F.threshold_(a(3), 0.1, 2.0),
     "unfold_dimension": (lambda: a(5, 2).unfold(0, 3, 1), lambda: a(5).unfold(0, 2, 2)),
     "uniform": (lambda: ops.uniform(a(3, 4)), lambda: ops.uniform(a(3), 1.0, 2.0)),
+    "upsample": lambda: F.upsample(jtorch.rand(2, 3, 4), 6),
     "vander": (lambda: jtorch.vander(a(4)), lambda: jtorch.vander(a(3), 2, increasing=True)),
     "view_dtype": lambda: a(3, 4).view(jtorch.int32),
-    "attention_of": _attention,
-    "attention_weights": _FORWARD,
-    "joined_heads": lambda: _multi_head(need_weights=False),
-    "joined_masks": _FORWARD,
-    "mask_as_numbers": _multi_head,
-    "multi_head_attention_forward": _multi_head,
-    "projected_heads": _FORWARD,
-    "scaled_dot_product_attention": _attention,
     "weighted_values": _FORWARD,
 }

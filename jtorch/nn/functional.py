@@ -73,6 +73,10 @@ from jtorch.ops.embedding import embedding as embedding
 from jtorch.ops.embedding import one_hot as one_hot
 from jtorch.ops.folding import fold as fold
 from jtorch.ops.folding import unfold as unfold
+from jtorch.ops.fractional import fractional_max_pool2d as fractional_max_pool2d
+from jtorch.ops.fractional import fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices
+from jtorch.ops.fractional import fractional_max_pool3d as fractional_max_pool3d
+from jtorch.ops.fractional import fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices
 from jtorch.ops.grouped import grouped_mm as grouped_mm
 from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
 from jtorch.ops.grouped import scaled_mm as scaled_mm
@@ -119,3 +123,13 @@ from jtorch.ops.ranking import hinge_embedding_loss as hinge_embedding_loss
 from jtorch.ops.ranking import margin_ranking_loss as margin_ranking_loss
 from jtorch.ops.ranking import triplet_margin_loss as triplet_margin_loss
 from jtorch.ops.ranking import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from jtorch.ops.resampling import interpolate as interpolate
+from jtorch.ops.resampling import upsample as upsample
+from jtorch.ops.resampling import upsample_bilinear as upsample_bilinear
+from jtorch.ops.resampling import upsample_nearest as upsample_nearest
+from jtorch.ops.sampling_grids import affine_grid as affine_grid
+from jtorch.ops.sampling_grids import grid_sample as grid_sample
+from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
+from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle  # noqa: F401
+from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
+from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle

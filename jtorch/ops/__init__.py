@@ -204,6 +204,10 @@ from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
 from jtorch.ops.folding import fold as fold
 from jtorch.ops.folding import unfold as unfold
+from jtorch.ops.fractional import fractional_max_pool2d as fractional_max_pool2d
+from jtorch.ops.fractional import fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices
+from jtorch.ops.fractional import fractional_max_pool3d as fractional_max_pool3d
+from jtorch.ops.fractional import fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices
 from jtorch.ops.gathering import gather as gather
 from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
@@ -298,6 +302,7 @@ from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.packing import pad_sequence as pad_sequence
 from jtorch.ops.packing import take_rows as take_rows
+from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
 from jtorch.ops.padding import pad as pad
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
@@ -413,6 +418,10 @@ from jtorch.ops.reduction import std_mean as std_mean
 from jtorch.ops.reduction import sum as sum
 from jtorch.ops.reduction import var as var
 from jtorch.ops.reduction import var_mean as var_mean
+from jtorch.ops.resampling import interpolate as interpolate
+from jtorch.ops.resampling import upsample as upsample
+from jtorch.ops.resampling import upsample_bilinear as upsample_bilinear
+from jtorch.ops.resampling import upsample_nearest as upsample_nearest
 from jtorch.ops.rnn import gru as gru
 from jtorch.ops.rnn import gru_cell as gru_cell
 from jtorch.ops.rnn import lstm as lstm
@@ -461,6 +470,8 @@ from jtorch.ops.sampling import randn_like as randn_like
 from jtorch.ops.sampling import random as random
 from jtorch.ops.sampling import randperm as randperm
 from jtorch.ops.sampling import uniform as uniform
+from jtorch.ops.sampling_grids import affine_grid as affine_grid
+from jtorch.ops.sampling_grids import grid_sample as grid_sample
 from jtorch.ops.scattering import as_strided_scatter as as_strided_scatter
 from jtorch.ops.scattering import index_add as index_add
 from jtorch.ops.scattering import index_copy as index_copy
@@ -508,6 +519,10 @@ from jtorch.ops.shape import unsqueeze as unsqueeze
 from jtorch.ops.shape import view as view
 from jtorch.ops.shape import view_as as view_as
 from jtorch.ops.shape import view_dtype as view_dtype
+from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
+from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle
+from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
+from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle
 from jtorch.ops.sorting import argsort as argsort
 from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort

@@ -146,23 +146,25 @@ class Op(_Flags):
     def program(self, traced: tuple, static: tuple) -> tuple[Program, Sequence]:
         """The program for these static arguments, and the traced ones laid out flat for it."""
         if not self.spread:
-            program = self._programs.get(static)
-            if program is None:
-                apply, body = self._apply, self._promoted()
-                program = self._programs[static] = Program(
-                    lambda *flat: apply(body, flat, static), self.name, self.eager
-                )
-            return program, traced
+            return self._programs.get(static) or self._made(static, static, lambda flat: flat), traced
         layout = self.layout(traced)
         flat = [x for value, n in zip(traced, layout, strict=True) for x in ((value,) if n is None else value)]
         key = (static, layout)
-        program = self._programs.get(key)
-        if program is None:
-            apply, body = self._apply, self._promoted()
-            program = self._programs[key] = Program(
-                lambda *flat: apply(body, unspread(flat, layout), static), self.name, self.eager
-            )
-        return program, flat
+        return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout)), flat
+
+    def _made(self, key: Any, static: tuple, arranged: Callable) -> Program:
+        """A new program, kept under `key` unless its body refuses the arguments: 1.0 may be wrong where 1 is not."""
+        apply, body = self._apply, self._promoted()
+
+        def run(*flat):
+            try:
+                return apply(body, arranged(flat), static)
+            except Exception:
+                self._programs.pop(key, None)
+                raise
+
+        program = self._programs[key] = Program(run, self.name, self.eager)
+        return program
 
     def layout(self, traced: tuple) -> tuple[int | None, ...]:
         """The length of each sequence among the traced arguments, None for each single value."""
