@@ -57,6 +57,7 @@ _BINARY = {
     "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
     "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
+_STRICT = ("add", "mul", "and", "or", "xor")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _OPERANDS = (Tensor, jax.Array, np.ndarray, np.generic, int, float, complex)
 
@@ -68,8 +69,12 @@ def _binary(op: Any) -> Callable:
     return forward
 
 
-def _reflected(op: Any) -> Callable:
+def _reflected(op: Any, symbol: str) -> Callable:
     def backward(self, other):
+        if not isinstance(self, Tensor):  # called as a plain function: some of torch's refuse this and some pass
+            if symbol in _STRICT:
+                raise TypeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
+            return NotImplemented
         return op(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
     return backward
@@ -79,7 +84,7 @@ def _attach_operators() -> None:
     for symbol, name in _BINARY.items():
         op = registry[name]
         setattr(Tensor, f"__{symbol}__", _binary(op))
-        setattr(Tensor, f"__r{symbol}__", _reflected(op))
+        setattr(Tensor, f"__r{symbol}__", _reflected(op, symbol))
         twin = getattr(Tensor, name + "_", None)
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)

@@ -294,6 +294,8 @@ def same(mine: Any, yours: Any, what: str, values: bool = True, tolerance: Mappi
         assert isinstance(mine, list | tuple) and len(mine) == len(yours), f"{what}: {mine!r} for {yours!r}"
         for i, (m, y) in enumerate(zip(mine, yours, strict=True)):
             same(m, y, f"{what}[{i}]", values, tolerance)
+    elif yours is NotImplemented:
+        assert mine is NotImplemented, f"{what}: {mine!r} for NotImplemented"
     elif isinstance(yours, bool | int | str | type(None)):
         assert not values or mine == yours, f"{what}: {mine!r} for {yours!r}"
     elif values:
