@@ -116,7 +116,8 @@ def _run(library: Any, function: Callable, args: Any, kwargs: dict, cotangents: 
             carriers = [t for t in tensors(outputs, kind) if t.requires_grad]
             gradients = [None] * len(leaves)
             if cotangents is not None and carriers and leaves:
-                vectors = [cotangents(t) for t in carriers]
+                drawn = [(t, cotangents(t)) for t in tensors(outputs, kind) if t.is_floating_point() or t.is_complex()]
+                vectors = [v for t, v in drawn if t.requires_grad]  # what is constant to one library counts in neither
                 gradients = library.autograd.grad(carriers, leaves, vectors, allow_unused=True)
     except Exception as error:
         return Outcome(error=error)
