@@ -114,7 +114,7 @@ class Capture:
     def read(self, tensor: Any) -> Any:
         """The tensor's array for use inside, lifted to a tracer at first touch if it comes from outside."""
         if tensor._base is not None:
-            self.read(tensor._base)
+            self.read(tensor._root())
             if not isinstance(tensor._raw_value, Tracer):
                 self._save(tensor)
             return tensor._current()
@@ -154,7 +154,7 @@ class Capture:
 
     def reads_grad(self, tensor: Any) -> None:
         """Note that `tensor.grad` is looked at: whether it is None decides what is traced."""
-        if id(tensor) in self.grads or (isinstance(tensor._raw_value, Tracer) and not self._is_outside(tensor)):
+        if id(tensor) in self.grads or (isinstance(tensor._raw_value, Tracer) and not self.is_outside(tensor)):
             return
         grad = tensor._grad
         self.writes_grad(tensor)
@@ -164,10 +164,11 @@ class Capture:
 
     def writes_grad(self, tensor: Any) -> None:
         """Note that `tensor.grad` is about to be replaced."""
-        if id(tensor) not in self.grads and self._is_outside(tensor):
+        if id(tensor) not in self.grads and self.is_outside(tensor):
             self.grads[id(tensor)] = (tensor, tensor._grad)
 
-    def _is_outside(self, tensor: Any) -> bool:
+    def is_outside(self, tensor: Any) -> bool:
+        """Whether the tensor was there before the run."""
         return id(tensor) in self.saved or not isinstance(tensor._raw_value, Tracer)
 
     # what is not a tensor

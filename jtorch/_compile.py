@@ -352,7 +352,7 @@ class _Entry:
     def _check_aliases(self, inputs: list) -> None:
         """An argument that the function also reaches by another way must not be written by either."""
         for i, x in enumerate(inputs):
-            source = self.captured.get(id(x if not isinstance(x, Tensor) or x._base is None else x._base))
+            source = self.captured.get(id(x if not isinstance(x, Tensor) or x._base is None else x._root()))
             if source is not None and (i in self.box_writes or any(self.sources[w] is source for w in self.writes)):
                 raise RuntimeError(
                     f"compile(): expected argument {i} not to be a tensor that the function also reaches by itself and "

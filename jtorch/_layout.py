@@ -20,11 +20,12 @@ class Layout:
     _chain: tuple
     _value: Callable[[], Any]
     _is_true_view: Callable[[], bool]
+    _root: Callable[[], Any]
 
     @property
     def shape(self) -> _types.Size:
         """The size of each dimension."""
-        box: Any = self._base if self._chain is CUT else self
+        box: Any = self._root() if self._chain is CUT else self
         return _types.Size(box._raw_value.shape)
 
     def size(self, dim: int | None = None) -> Any:
@@ -86,13 +87,13 @@ class Layout:
 
     def storage_offset(self) -> int:
         """The place of the first element among the root's."""
-        places = None if self._base is None else _views.places(self._chain, self._base.shape)
+        places = None if self._base is None else _views.places(self._chain, self._root().shape)
         return int(places.flat[0]) if places is not None and places.size else 0
 
     def _strides(self) -> tuple[int, ...]:
         if self._base is None or self._chain is CUT or not self._is_true_view():
             return _views.row_major(self.shape)
-        return _views.strides(_views.places(self._chain, self._base.shape))
+        return _views.strides(_views.places(self._chain, self._root().shape))
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in order without gaps, as they would in torch."""

@@ -12,6 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _calling, _creation, _filling, _types
+from jtorch._capture import state
 from jtorch._tensor import Tensor, assign_checked
 from jtorch.ops import _args, indexing
 from jtorch.ops._op import registry
@@ -26,7 +27,7 @@ def _twin(op: Any) -> Callable:
         self._check_inplace()
         result = op(self, *args, **kwargs)
         if op.view:
-            return _reshaped(self, result)
+            return _reshaped(self, result, op.name)
         return assign_checked(self, result._value(), result._edge(), op.name)
 
     inplace.__name__ = op.name + "_"
@@ -36,14 +37,14 @@ def _twin(op: Any) -> Callable:
     return inplace
 
 
-def _reshaped(tensor: Tensor, result: Tensor) -> Tensor:
-    """Give a tensor another shape in place, as `squeeze_` does. Views of it from before keep what they saw."""
-    edge = result._edge()
-    tensor._base, tensor._chain, tensor._seen = None, (), None
-    tensor._raw_value = result._value()
-    tensor._version += 1
-    tensor._node, tensor._index = edge or (None, 0)
-    return tensor
+def _reshaped(tensor: Tensor, result: Tensor, name: str) -> Tensor:
+    """Give a tensor another shape in place, as `squeeze_` does."""
+    if state.session is not None and state.session.is_outside(tensor):
+        raise RuntimeError(
+            f"{name}_(): expected a tensor made inside the compiled function, got one from outside, whose shape is part "
+            f"of the program; use {name}()"
+        )
+    return tensor._become(result)
 
 
 def _first_line(op: Any) -> str:
@@ -195,6 +196,22 @@ def _apply_(self, callable):
     return self
 
 
+def _float_power_(self, exponent):
+    """In place: the power, of a tensor that is float64 (or complex128) already.
+
+    Raises:
+        RuntimeError: it is of another dtype.
+    """
+    self._check_inplace()
+    result = registry["float_power"](self, exponent)
+    if result.dtype != self.dtype:
+        given, needed = (_types.long_name(x._value().dtype) for x in (self, result))
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {given} but the operation's result requires dtype {needed}"
+        )
+    return assign_checked(self, result._value(), result._edge(), "float_power")
+
+
 def _as_subclass(self, cls):
     """The same memory as a tensor of another class."""
     made = self.detach() if not self.requires_grad else self.view(self.shape)
@@ -214,7 +231,7 @@ def _requires_storage(self, *args, **kwargs):
 
 def _data_ptr(self):
     """The address of the root's memory."""
-    root = self if self._base is None else self._base
+    root = self if self._base is None else self._root()
     return root._concrete("data_ptr").unsafe_buffer_pointer() + self.storage_offset() * self.itemsize
 
 
@@ -257,7 +274,8 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "apply_": _apply_, "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
+    "apply_": _apply_, "float_power_": _float_power_, "as_subclass": _as_subclass, "storage": _requires_storage,
+    "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "real": property(_real), "imag": property(registry["imag"]),
     "mT": property(_matrix_transpose), "T": property(_all_transposed),

@@ -23,7 +23,7 @@ from jtorch._gradients import Gradients
 from jtorch._layout import Layout
 from jtorch._views import CUT
 from jtorch.autograd import tape
-from jtorch.ops import _args
+from jtorch.ops import _args, casting
 
 
 class Tensor(Gradients, Conversion, Layout):
@@ -75,6 +75,8 @@ class Tensor(Gradients, Conversion, Layout):
         base = self._base
         if base is None:
             return self._raw_value
+        if base._base is not None:
+            base = self._root()
         root = base._raw_value
         if self._chain is CUT:
             return _without_gradient(root)
@@ -106,12 +108,35 @@ class Tensor(Gradients, Conversion, Layout):
 
     # views
 
+    def _root(self) -> "Tensor":
+        """The root of this view: the one behind `_base` where that was given another shape in place since."""
+        root = self._base
+        assert root is not None
+        if root._base is not None:
+            root = self._base = root._base
+        return root
+
+    def _become(self, view: "Tensor") -> "Tensor":
+        """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are."""
+        root = view._base
+        if view is self:
+            return self
+        if root is self:  # its memory moves to a root that nobody sees; views of it find that by `_root`
+            root = _blank(Tensor)
+            root._raw_value, root._node, root._index = self._raw_value, self._node, self._index
+        edge = view._edge()
+        self._raw_value, self._base, self._chain = view._raw_value, root, view._chain
+        self._seen = None if root is None else weakref.ref(root._raw_value)
+        self._version += 1
+        self._node, self._index = edge or (None, 0)
+        return self
+
     def _as_view(self, base: "Tensor", step: Any) -> "Tensor":
         """Mark this fresh result of `step` on `base` as a view of base's root."""
         chain = base._chain
         if base._base is not None and _views.may_copy(chain) and not base._is_true_view():
             base._base, base._chain, chain = None, (), ()
-        root = base if base._base is None else base._base
+        root = base if base._base is None else base._root()
         cut = () if state.grad or step is None else CUT
         whole = step is None and (not chain or chain is CUT)
         self._chain = CUT if whole else (*chain, step, *cut)
@@ -120,8 +145,7 @@ class Tensor(Gradients, Conversion, Layout):
 
     def _is_true_view(self) -> bool:
         """Whether torch would share memory here too: reshape and contiguous copy where the layout does not allow it."""
-        assert self._base is not None
-        return not _views.may_copy(self._chain) or not _views.copies(self._chain, self._base.shape)
+        return not _views.may_copy(self._chain) or not _views.copies(self._chain, self._root().shape)
 
     def _rebind(self, array: Any) -> None:
         """Replace the array, unrecorded. For a view, write through to the root."""
@@ -150,9 +174,7 @@ class Tensor(Gradients, Conversion, Layout):
 
     def _write(self, array: Any, edge: Any) -> None:
         """Write through to the root."""
-        root = self._base
-        assert root is not None
-        chain = self._chain
+        root, chain = self._root(), self._chain
         cut = None in chain
         if chain is CUT:
             root._put(array)
@@ -197,7 +219,7 @@ class Tensor(Gradients, Conversion, Layout):
             if self._requires_grad and self._node is None:
                 what = "a view of a leaf" if part else "a leaf"
                 raise RuntimeError(f"{what} Variable that requires grad is being used in an in-place operation.")
-        elif None not in self._chain and self._base._requires_grad and self._base._node is None:
+        elif None not in self._chain and self._root()._requires_grad and self._root()._node is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
     def _snapshot(self) -> tuple:
@@ -374,6 +396,10 @@ def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:
     check_cast(out.dtype, value.dtype)
     if tuple(out.shape) != tuple(value.shape):
         raise RuntimeError(f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}")
+    if edge is not None and out.dtype != value.dtype:
+        program, flat = casting._to_copy.program((out,), (value.dtype,))
+        out, node = tape.run(program, flat, (edge,))
+        edge = None if node is None else (node, 0)
     return target._assign(out, edge)
 
 
