@@ -55,10 +55,11 @@ def _from_numbers(data: Any, dtype: Any) -> Any:
         values = np.asarray(_numbers(data))
     except ValueError as error:
         raise ValueError(f"tensor(): expected sequences of equal lengths, got {error}") from None
-    if values.dtype == object or values.dtype.kind in "USO":
-        raise TypeError(
-            f"tensor(): expected numbers, got {type(data).__name__} of {_kinds(values)}; give numbers or arrays"
-        )
+    if values.dtype.kind in "USO":
+        kinds = _kinds(values)
+        if "str" in kinds or "bytes" in kinds:
+            raise TypeError(f"tensor(): expected numbers, got {type(data).__name__} of {kinds}; give numbers or arrays")
+        raise RuntimeError(f"Could not infer dtype of {kinds}")
     if dtype is not None:
         values = values.astype(_args.to_dtype(dtype)) if values.dtype.kind != "V" else values
     elif not isinstance(data, np.ndarray | np.generic) and values.dtype == np.float64 and not _has_numpy(data):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _calling, _creation, _filling, _types
+from jtorch import _calling, _creation, _filling, _types, _views
 from jtorch._capture import state
 from jtorch._tensor import Tensor, assign_checked
 from jtorch.ops import _args, indexing
@@ -212,6 +212,25 @@ def _float_power_(self, exponent):
     return assign_checked(self, result._value(), result._edge(), "float_power")
 
 
+def _view(self, *args, **kwargs):
+    """The elements under a new shape (`view(2, -1)`), or their bytes under another dtype (`view(torch.int32)`).
+
+    Raises:
+        RuntimeError: the elements do not fit, or would have to be moved for the new shape.
+    """
+    made = registry["view"](self, *args, **kwargs)
+    if (
+        self._base is not None
+        and made._base is not None
+        and not _views.fits(self._chain, made._chain, made._root().shape)
+    ):
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return made
+
+
 def _as_subclass(self, cls):
     """The same memory as a tensor of another class."""
     made = self.detach() if not self.requires_grad else self.view(self.shape)
@@ -274,7 +293,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "apply_": _apply_, "float_power_": _float_power_, "as_subclass": _as_subclass, "storage": _requires_storage,
+    "apply_": _apply_, "view": _view, "float_power_": _float_power_, "as_subclass": _as_subclass, "storage": _requires_storage,
     "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "real": property(_real), "imag": property(registry["imag"]),

@@ -31,10 +31,11 @@ FREED = (
 
 _TORCH_NAMES = {
     "true_divide": "div", "power": "pow", "power_of": "pow", "short_power": "pow", "matmul": "mm", "reshape": "view",
-    "slice_view": "slice", "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
+    "max_of_all": "max.1", "min_of_all": "min.1",
+    "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
     "choose": "where",
 }  # fmt: skip
-"""What torch calls the node of an op, where the op has another name."""
+"""What torch calls the node of an op, where the op has another name; its number after a dot."""
 
 _counter = itertools.count()
 next_number = _counter.__next__
@@ -103,8 +104,8 @@ class Node:
 
     def name(self) -> str:
         """torch's name, such as `AddBackward0`."""
-        words = _TORCH_NAMES.get(self.program.name, self.program.name).split("_")
-        return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
+        name, _, number = _TORCH_NAMES.get(self.program.name, self.program.name).partition(".")
+        return "".join(w[:1].upper() + w[1:] for w in name.split("_")) + f"Backward{number or 0}"
 
     @property
     def freed(self) -> bool:

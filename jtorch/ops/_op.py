@@ -63,6 +63,7 @@ class _Flags:
     alias: tuple[str, ...]
     eager: bool
     validate: Callable | None
+    node: Callable[..., str] | None
     __signature__: inspect.Signature
 
 
@@ -178,7 +179,7 @@ class Op(_Flags):
             if program is None:
                 apply, body = self._apply, self._promoted()
                 program = self._programs[static] = Program(
-                    lambda *flat: apply(body, flat, static), self.name, self.eager
+                    lambda *flat: apply(body, flat, static), self._node_name(static), self.eager
                 )
             return program, traced
         layout = self.layout(traced)
@@ -188,9 +189,12 @@ class Op(_Flags):
         if program is None:
             apply, body = self._apply, self._promoted()
             program = self._programs[key] = Program(
-                lambda *flat: apply(body, unspread(flat, layout), static), self.name, self.eager
+                lambda *flat: apply(body, unspread(flat, layout), static), self._node_name(static), self.eager
             )
         return program, flat
+
+    def _node_name(self, static: tuple) -> str:
+        return self.name if self.node is None else self.node(*static)
 
     def layout(self, traced: tuple) -> tuple[int | None, ...]:
         """The length of each sequence among the traced arguments, None for each single value."""
@@ -285,6 +289,7 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     alias: further names, or one.
     eager: the result's shape depends on values; never compiled.
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
+    node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
     """
     return _declare(Op, function, flags)
 
@@ -296,7 +301,7 @@ def derived(function: Callable | None = None, /, **flags: Any) -> Any:
 
 _FLAGS = {
     "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
-    "alias": (), "eager": False, "validate": None,
+    "alias": (), "eager": False, "validate": None, "node": None,
 }  # fmt: skip
 
 
