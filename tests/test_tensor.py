@@ -340,11 +340,6 @@ def in_place_with_another_dtype(torch):
 
 
 @wrong
-def float_power_in_place(torch):
-    torch.ones(3).float_power_(2)
-
-
-@wrong
 def in_place_on_a_leaf(torch):
     torch.ones(3, requires_grad=True).add_(1)
 
@@ -531,6 +526,7 @@ def test_other_errors():
         lambda torch: torch.tensor("text"),
         lambda torch: torch.tensor(None),
         lambda torch: torch.ones(2).sum(3),
+        lambda torch: torch.ones(3, dtype=torch.int64).float_power_(2),
         lambda torch: torch.device("toaster"),
         lambda torch: torch.from_numpy([1, 2]),
         lambda torch: torch.cat([torch.ones(2), torch.ones(2, 2)]),
