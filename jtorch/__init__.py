@@ -25,7 +25,6 @@ from jtorch._creation import LongTensor as LongTensor
 from jtorch._creation import arange as arange
 from jtorch._creation import as_tensor as as_tensor
 from jtorch._creation import asarray as asarray
-from jtorch._creation import bernoulli as bernoulli
 from jtorch._creation import empty as empty
 from jtorch._creation import empty_like as empty_like
 from jtorch._creation import eye as eye
@@ -35,11 +34,9 @@ from jtorch._creation import full as full
 from jtorch._creation import full_like as full_like
 from jtorch._creation import linspace as linspace
 from jtorch._creation import logspace as logspace
-from jtorch._creation import multinomial as multinomial
 from jtorch._creation import normal as normal
 from jtorch._creation import ones as ones
 from jtorch._creation import ones_like as ones_like
-from jtorch._creation import poisson as poisson
 from jtorch._creation import rand as rand
 from jtorch._creation import rand_like as rand_like
 from jtorch._creation import randint as randint
@@ -406,6 +403,9 @@ from jtorch.ops.rounding import sign as sign
 from jtorch.ops.rounding import signbit as signbit
 from jtorch.ops.rounding import trunc as fix
 from jtorch.ops.rounding import trunc as trunc
+from jtorch.ops.sampling import bernoulli as bernoulli
+from jtorch.ops.sampling import multinomial as multinomial
+from jtorch.ops.sampling import poisson as poisson
 from jtorch.ops.scattering import as_strided_scatter as as_strided_scatter
 from jtorch.ops.scattering import index_add as index_add
 from jtorch.ops.scattering import index_copy as index_copy

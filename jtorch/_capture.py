@@ -129,7 +129,7 @@ class Capture:
     def check_fresh(self, tensor: Any) -> None:
         """Raise for a tensor from outside: sharing its memory from now on would end with the run."""
         root = tensor if tensor._base is None else tensor._base
-        if self._is_outside(root):
+        if self.is_outside(root):
             raise RuntimeError(
                 "compile(): expected `.data` to be set to a tensor made inside, got one from outside, whose memory would "
                 "have to be shared; use copy_(), or set it outside"
@@ -162,7 +162,7 @@ class Capture:
 
     def _save_view(self, view: Any, root: Any) -> None:
         """Save a view from outside; a program that reads it by its root does not fit once it is of another one."""
-        if id(view) not in self.saved and self._is_outside(root):
+        if id(view) not in self.saved and self.is_outside(root):
             self.guards.append((lambda: view._base is root, True))
         self._save(view)
 
@@ -174,7 +174,7 @@ class Capture:
 
     def reads_grad(self, tensor: Any) -> None:
         """Note that `tensor.grad` is looked at: whether it is None decides what is traced."""
-        if id(tensor) in self.grads or (isinstance(tensor._raw_value, Tracer) and not self._is_outside(tensor)):
+        if id(tensor) in self.grads or (isinstance(tensor._raw_value, Tracer) and not self.is_outside(tensor)):
             return
         grad = tensor._grad
         self.writes_grad(tensor)
@@ -184,10 +184,11 @@ class Capture:
 
     def writes_grad(self, tensor: Any) -> None:
         """Note that `tensor.grad` is about to be replaced."""
-        if id(tensor) not in self.grads and self._is_outside(tensor):
+        if id(tensor) not in self.grads and self.is_outside(tensor):
             self.grads[id(tensor)] = (tensor, tensor._grad)
 
-    def _is_outside(self, tensor: Any) -> bool:
+    def is_outside(self, tensor: Any) -> bool:
+        """Whether the tensor was there before the run."""
         return id(tensor) in self.saved or not isinstance(tensor._raw_value, Tracer)
 
     # what is not a tensor

@@ -55,10 +55,11 @@ def _from_numbers(data: Any, dtype: Any) -> Any:
         values = np.asarray(_numbers(data))
     except ValueError as error:
         raise ValueError(f"tensor(): expected sequences of equal lengths, got {error}") from None
-    if values.dtype == object or values.dtype.kind in "USO":
-        raise TypeError(
-            f"tensor(): expected numbers, got {type(data).__name__} of {_kinds(values)}; give numbers or arrays"
-        )
+    if values.dtype.kind in "USO":
+        kinds = _kinds(values)
+        if "str" in kinds or "bytes" in kinds:
+            raise TypeError(f"tensor(): expected numbers, got {type(data).__name__} of {kinds}; give numbers or arrays")
+        raise RuntimeError(f"Could not infer dtype of {kinds}")
     if dtype is not None:
         values = values.astype(_args.to_dtype(dtype)) if values.dtype.kind != "V" else values
     elif not isinstance(data, np.ndarray | np.generic) and values.dtype == np.float64 and not _has_numpy(data):
@@ -176,6 +177,10 @@ def _creator(make: Callable) -> Callable:
         **kwargs: Any,
     ) -> Tensor:
         args = tuple(x.item() if isinstance(x, Tensor) and x.ndim == 0 else x for x in args)
+        if out is not None:
+            asked = kwargs.setdefault("dtype", out.dtype)
+            if asked is not None and _types.of_array(_args.to_dtype(asked)) != out.dtype:
+                raise RuntimeError(f"dtype {asked} does not match dtype of out parameter ({out.dtype})")
         made = _finish(make(*args, **kwargs), device, False if out is not None else requires_grad)
         if out is None:
             return made
@@ -273,31 +278,22 @@ randint = _drawn(sampling.randint)
 randperm = _drawn(sampling.randperm)
 
 
-def _sampled(make: Callable) -> Callable:
-    """The Tensor form of an op that draws with tensors as parameters."""
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: Any = None, dtype: Any = None,
+    device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
+) -> Any:  # fmt: skip
+    """Numbers drawn from normal distributions: of the means and standard deviations in arrays, or of a given size.
 
-    def sample(*args: Any, generator: Any = None, out: Tensor | None = None, **kwargs: Any) -> Any:
-        made = make(*args, key=random.next_key(make.__name__, generator), **kwargs)
-        made = made if isinstance(made, Tensor) else from_array(made)
-        if out is None:
-            return made
-        misfit = _args.is_integral(made._value().dtype) and out.dtype is not made.dtype
-        _args.check(not misfit, f"{make.__name__}(): expected out= of {made.dtype}, got {out.dtype}", RuntimeError)
-        out.__jtorch_out__(made)
-        return out
-
-    sample.__name__ = sample.__qualname__ = make.__name__
-    sample.__doc__ = make.__doc__
-    kept = [p for p in inspect.signature(make).parameters.values() if p.name != "key"]
-    more = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in ("generator", "out")]
-    sample.__signature__ = inspect.Signature([*kept, *more])  # type: ignore[attr-defined]
-    return sample
-
-
-normal = _sampled(sampling.normal)
-bernoulli = _sampled(sampling.bernoulli)
-multinomial = _sampled(sampling.multinomial)
-poisson = _sampled(sampling.poisson)
+    Raises:
+        RuntimeError: a standard deviation is negative.
+        TypeError: both are numbers, and there is no size.
+    """
+    made = sampling.normal(mean, std, size, dtype=dtype, generator=generator)
+    made = made if size is None else _finish(made, device, requires_grad)
+    if out is None:
+        return made
+    out.__jtorch_out__(made)
+    return out
 
 
 # torch's old constructors by type

@@ -1,13 +1,13 @@
 """Methods that give a tensor new contents in place: constants, copies, and draws from distributions."""
 
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from jtorch import _creation, _types, random
-from jtorch._tensor import Tensor
-from jtorch.ops import _args
+from jtorch import _creation, _types
+from jtorch._tensor import Tensor, assign_checked
+from jtorch.ops import fills
 from jtorch.ops._op import registry
 
 __all__ = [
@@ -57,96 +57,34 @@ def copy_(self, src, non_blocking=False):
 # draws
 
 
-def _take(tensor: Tensor, drawn: Any) -> Tensor:
-    return tensor._assign(drawn.astype(tensor._raw_value.dtype), None)
+def _fill(name: str, op: Any) -> Callable:
+    """The method that puts a draw by `op` in place; torch's `from=` is the op's `start=`."""
+
+    def fill(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._check_inplace()
+        if "from" in kwargs:
+            kwargs["start"] = kwargs.pop("from")
+        drawn = op(self, *args, **kwargs)
+        return assign_checked(self, drawn._value(), drawn._edge(), name)
+
+    fill.__name__, fill.__qualname__ = name, f"Tensor.{name}"
+    fill.__doc__ = f"In place: {op.__doc__.partition('Shape:')[0].strip()}"
+    fill.__signature__ = op.__signature__  # type: ignore[attr-defined]
+    return fill
 
 
-def _start(tensor: Tensor, name: str, generator: Any) -> tuple[Any, tuple, Any]:
-    """A key, and the shape and a float dtype to draw in."""
-    tensor._check_inplace()
-    array = tensor._value()
-    kind = array.dtype if _args.is_float(array.dtype) and array.dtype.itemsize >= 4 else jnp.float32
-    return random.next_key(name, generator), array.shape, kind
+uniform_ = _fill("uniform_", fills.uniform)
+normal_ = _fill("normal_", fills.normal_like)
+bernoulli_ = _fill("bernoulli_", fills.bernoulli_like)
+exponential_ = _fill("exponential_", fills.exponential)
+cauchy_ = _fill("cauchy_", fills.cauchy)
+log_normal_ = _fill("log_normal_", fills.log_normal)
+geometric_ = _fill("geometric_", fills.geometric)
+_random = _fill("random_", fills.random)
 
 
-def _need_float(tensor: Tensor, name: str) -> None:
-    if not _args.is_inexact(tensor._value().dtype):
-        kind = _types.long_name(tensor._value().dtype)
-        raise NotImplementedError(f"{name}(): expected a floating point tensor, got {kind}")
-
-
-def uniform_(self, from_=0, to=1, *, generator=None):
-    """Numbers drawn evenly from `from_` (included) to `to` (excluded)."""
-    _need_float(self, "uniform_")
-    if from_ > to:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-    key, shape, kind = _start(self, "uniform_", generator)
-    return _take(self, jax.random.uniform(key, shape, kind) * (to - from_) + from_)
-
-
-def normal_(self, mean=0, std=1, *, generator=None):
-    """Numbers drawn from the normal distribution."""
-    _need_float(self, "normal_")
-    if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    key, shape, kind = _start(self, "normal_", generator)
-    return _take(self, jax.random.normal(key, shape, kind) * std + mean)
-
-
-def bernoulli_(self, p=0.5, *, generator=None):
-    """1 with probability `p` (a number or a tensor), 0 otherwise."""
-    key, shape, _ = _start(self, "bernoulli_", generator)
-    p = p._value() if isinstance(p, Tensor) else p
-    if not isinstance(p, jax.Array) and not 0 <= p <= 1:
-        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return _take(self, jax.random.bernoulli(key, p, shape))
-
-
-def random_(self, from_=None, to=None, *, generator=None):
-    """Whole numbers from `from_` to `to - 1`; by default over all that the dtype holds exactly."""
-    key, shape, _ = _start(self, "random_", generator)
-    if to is None:
-        low, high = 0, _whole_limit(self._value().dtype) if from_ is None else from_
-    else:
-        low, high = from_ or 0, to
-    if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return _take(self, jax.random.randint(key, shape, low, high, _args.long_dtype()))
-
-
-def _whole_limit(dtype: Any) -> int:
-    if _args.is_float(dtype):
-        return 2 ** (jnp.finfo(dtype).nmant + 1)
-    limit = 2 if dtype == jnp.bool_ else int(jnp.iinfo(dtype).max)
-    return min(limit, int(jnp.iinfo(_args.long_dtype()).max))
-
-
-def exponential_(self, lambd=1, *, generator=None):
-    """Numbers drawn from the exponential distribution of rate `lambd`."""
-    _need_float(self, "exponential_")
-    if lambd <= 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    key, shape, kind = _start(self, "exponential_", generator)
-    return _take(self, jax.random.exponential(key, shape, kind) / lambd)
-
-
-def cauchy_(self, median=0, sigma=1, *, generator=None):
-    """Numbers drawn from the Cauchy distribution."""
-    _need_float(self, "cauchy_")
-    key, shape, kind = _start(self, "cauchy_", generator)
-    return _take(self, jax.random.cauchy(key, shape, kind) * sigma + median)
-
-
-def log_normal_(self, mean=1, std=2, *, generator=None):
-    """Numbers whose logarithm is drawn from the normal distribution."""
-    _need_float(self, "log_normal_")
-    key, shape, kind = _start(self, "log_normal_", generator)
-    return _take(self, jnp.exp(jax.random.normal(key, shape, kind) * std + mean))
-
-
-def geometric_(self, p, *, generator=None):
-    """How many trials of probability `p` it takes until one succeeds."""
-    key, shape, _ = _start(self, "geometric_", generator)
-    if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    return _take(self, jax.random.geometric(key, p, shape))
+def random_(self, *bounds, generator=None, **named):
+    """In place: whole numbers from 0, or `from`, to below `to`, or to the greatest that the dtype holds exactly."""
+    if named:
+        bounds = (*bounds, *(named.pop(n) for n in ("from", "to")[len(bounds) :] if n in named))
+    return _random(self, *bounds, generator=generator, **named)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _calling, _creation, _filling, _types
+from jtorch import _calling, _creation, _filling, _types, _views
+from jtorch._capture import state
 from jtorch._tensor import Tensor, assign_checked
 from jtorch.ops import _args, indexing
 from jtorch.ops._op import registry
@@ -26,7 +27,7 @@ def _twin(op: Any) -> Callable:
         self._check_inplace()
         result = op(self, *args, **kwargs)
         if op.view:
-            return _reshaped(self, result)
+            return _reshaped(self, result, op.name)
         return assign_checked(self, result._value(), result._edge(), op.name)
 
     inplace.__name__ = op.name + "_"
@@ -36,14 +37,14 @@ def _twin(op: Any) -> Callable:
     return inplace
 
 
-def _reshaped(tensor: Tensor, result: Tensor) -> Tensor:
-    """Give a tensor another shape in place, as `squeeze_` does. Views of it from before keep what they saw."""
-    edge = result._edge()
-    tensor._base, tensor._chain, tensor._seen = None, (), None
-    tensor._raw_value = result._value()
-    tensor._version += 1
-    tensor._node, tensor._index = edge or (None, 0)
-    return tensor
+def _reshaped(tensor: Tensor, result: Tensor, name: str) -> Tensor:
+    """Give a tensor another shape in place, as `squeeze_` does."""
+    if state.session is not None and state.session.is_outside(tensor):
+        raise RuntimeError(
+            f"{name}_(): expected a tensor made inside the compiled function, got one from outside, whose shape is part "
+            f"of the program; use {name}()"
+        )
+    return tensor._become(result)
 
 
 def _first_line(op: Any) -> str:
@@ -57,6 +58,7 @@ _BINARY = {
     "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
     "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
+_STRICT = ("add", "mul", "and", "or", "xor")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _OPERANDS = (Tensor, jax.Array, np.ndarray, np.generic, int, float, complex)
 
@@ -68,8 +70,12 @@ def _binary(op: Any) -> Callable:
     return forward
 
 
-def _reflected(op: Any) -> Callable:
+def _reflected(op: Any, symbol: str) -> Callable:
     def backward(self, other):
+        if not isinstance(self, Tensor):  # called as a plain function: some of torch's refuse this and some pass
+            if symbol in _STRICT:
+                raise TypeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
+            return NotImplemented
         return op(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
     return backward
@@ -79,7 +85,7 @@ def _attach_operators() -> None:
     for symbol, name in _BINARY.items():
         op = registry[name]
         setattr(Tensor, f"__{symbol}__", _binary(op))
-        setattr(Tensor, f"__r{symbol}__", _reflected(op))
+        setattr(Tensor, f"__r{symbol}__", _reflected(op, symbol))
         twin = getattr(Tensor, name + "_", None)
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)
@@ -195,6 +201,41 @@ def _apply_(self, callable):
     return self
 
 
+def _float_power_(self, exponent):
+    """In place: the power, of a tensor that is float64 (or complex128) already.
+
+    Raises:
+        RuntimeError: it is of another dtype.
+    """
+    self._check_inplace()
+    result = registry["float_power"](self, exponent)
+    if result.dtype != self.dtype:
+        given, needed = (_types.long_name(x._value().dtype) for x in (self, result))
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {given} but the operation's result requires dtype {needed}"
+        )
+    return assign_checked(self, result._value(), result._edge(), "float_power")
+
+
+def _view(self, *args, **kwargs):
+    """The elements under a new shape (`view(2, -1)`), or their bytes under another dtype (`view(torch.int32)`).
+
+    Raises:
+        RuntimeError: the elements do not fit, or would have to be moved for the new shape.
+    """
+    made = registry["view"](self, *args, **kwargs)
+    if (
+        self._base is not None
+        and made._base is not None
+        and not _views.fits(self._chain, made._chain, made._base.shape)
+    ):
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return made
+
+
 def _as_subclass(self, cls):
     """The same memory as a tensor of another class."""
     made = self.detach() if not self.requires_grad else self.view(self.shape)
@@ -257,8 +298,8 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "where": _where, "apply_": _apply_,
-    "as_subclass": _as_subclass, "storage": _requires_storage, "untyped_storage": _requires_storage,
+    "apply_": _apply_, "view": _view, "where": _where, "float_power_": _float_power_, "as_subclass": _as_subclass,
+    "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "real": property(_real), "imag": property(registry["imag"]),
     "mT": property(_matrix_transpose), "T": property(_all_transposed),

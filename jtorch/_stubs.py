@@ -41,7 +41,7 @@ def _hint(hint: Any) -> str:
         return "Tensor"
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return "Any"
+        return _hint(args[0]) if "scalar" in args else "Any"
     if origin in (types.UnionType, typing.Union):
         return " | ".join(dict.fromkeys(_hint(a) for a in args))
     if origin is Sequence:

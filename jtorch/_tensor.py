@@ -23,7 +23,7 @@ from jtorch._gradients import Gradients
 from jtorch._layout import Layout
 from jtorch._views import CUT
 from jtorch.autograd import tape
-from jtorch.ops import _args
+from jtorch.ops import _args, casting
 
 
 class Tensor(Gradients, Conversion, Layout):
@@ -107,6 +107,23 @@ class Tensor(Gradients, Conversion, Layout):
 
     # views
 
+    def _become(self, view: "Tensor") -> "Tensor":
+        """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are."""
+        root = view._base
+        if view is self:
+            return self
+        if root is self:  # its memory moves to a root that nobody sees
+            root = _blank(Tensor)
+            root._raw_value, root._node, root._index = self._raw_value, self._node, self._index
+            self._move_views(root, cut=False)
+        edge = view._edge()
+        self._raw_value, self._base, self._chain = view._raw_value, root, view._chain
+        if root is not None:
+            self._look_at(root, view._chain)
+        self._version += 1
+        self._node, self._index = edge or (None, 0)
+        return self
+
     def _as_view(self, base: "Tensor", step: Any) -> "Tensor":
         """Mark this fresh result of `step` on `base` as a view of base's root."""
         chain = base._chain
@@ -134,7 +151,9 @@ class Tensor(Gradients, Conversion, Layout):
         views, self._views = self._views or {}, None
         for view in (each() for each in views.values()):
             if view is not None and view._base is self:
+                seen = view._seen
                 view._look_at(to, (None, *view._chain) if cut and view._chain is not CUT else view._chain)
+                view._seen = seen  # it may have to be read again
 
     def _share_memory_of(self, data: "Tensor") -> None:
         """Have the array of `data`, without its graph, and see its later writes as it sees this one's.
@@ -192,9 +211,8 @@ class Tensor(Gradients, Conversion, Layout):
 
     def _write(self, array: Any, edge: Any) -> None:
         """Write through to the root."""
-        root = self._base
+        root, chain = self._base, self._chain
         assert root is not None
-        chain = self._chain
         cut = None in chain
         if chain is CUT:
             root._put(array)
@@ -425,6 +443,10 @@ def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:
     check_cast(out.dtype, value.dtype)
     if tuple(out.shape) != tuple(value.shape):
         raise RuntimeError(f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}")
+    if edge is not None and out.dtype != value.dtype:
+        program, flat = casting._to_copy.program((out,), (value.dtype,))
+        out, node = tape.run(program, flat, (edge,))
+        edge = None if node is None else (node, 0)
     return target._assign(out, edge)
 
 

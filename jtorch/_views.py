@@ -63,6 +63,14 @@ def copies(chain: tuple, shape: tuple[int, ...]) -> bool:
     return False
 
 
+def fits(chain: tuple, chain_after: tuple, shape: tuple[int, ...]) -> bool:
+    """Whether the last step of a chain, a new shape, leaves the elements where they are in a root of this shape."""
+    if all(step is None or step.program.name in _KEEP_ORDER for step in chain):
+        return True
+    before = places(chain, shape)
+    return _viewable(before.shape, strides(before), places(chain_after, shape).shape)
+
+
 def _viewable(shape: tuple, at: tuple[int, ...], new_shape: tuple) -> bool:
     """Whether an array of these strides can be given another shape without moving elements."""
     if 0 in shape:

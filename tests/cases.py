@@ -103,7 +103,11 @@ def _called(function: Callable, *args: Any, **kwargs: Any) -> Any:
 
 def theirs(entry: Any) -> Callable:
     """The function of torch that an entry is about."""
-    function = entry.op
+    return _unseeded(entry, entry.op)
+
+
+def _unseeded(entry: Any, function: Callable) -> Callable:
+    """A lambda of torch's that seeds before it draws, without the seeding."""
     if entry.name in RANDOM_NAMES and isinstance(function, types.FunctionType):
         scope = {**function.__globals__, "wrapper_set_seed": _called}
         return types.FunctionType(function.__code__, scope, "<lambda>", function.__defaults__, function.__closure__)
@@ -268,7 +272,7 @@ class FormCase(NamedTuple):
 
     def pair(self) -> tuple[Callable, Callable]:
         """(ours, theirs); the forms in place get a copy of their input, which is no leaf."""
-        theirs = getattr(self.entry, f"get_{self.kind}")()
+        theirs = _unseeded(self.entry, getattr(self.entry, f"get_{self.kind}")())
         if _is_their_lambda(theirs):
             ours = _rebound(theirs)
         else:

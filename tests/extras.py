@@ -9,13 +9,10 @@ NAMES: dict[str, str] = {
 _TENSOR_FORM = "the Tensor form adds generator=, device= and requires_grad="
 WRAPPED: dict[str, str] = dict.fromkeys(
     [
-        "bernoulli",
         "empty_like",
         "full_like",
-        "multinomial",
         "normal",
         "ones_like",
-        "poisson",
         "rand",
         "rand_like",
         "randint",

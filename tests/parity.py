@@ -132,7 +132,8 @@ def _run(library: Any, function: Callable, args: Any, kwargs: dict, cotangents: 
             carriers = [t for t in tensors(outputs, kind) if t.requires_grad]
             gradients = [None] * len(leaves)
             if cotangents is not None and carriers and leaves:
-                vectors = [cotangents(t) for t in carriers]
+                drawn = [(t, cotangents(t)) for t in tensors(outputs, kind) if t.is_floating_point() or t.is_complex()]
+                vectors = [v for t, v in drawn if t.requires_grad]  # what is constant to one library counts in neither
                 gradients = library.autograd.grad(carriers, leaves, vectors, allow_unused=True)
     except Exception as error:
         return Outcome(error=error)
@@ -327,6 +328,8 @@ def same(mine: Any, yours: Any, what: str, values: bool = True, tolerance: Mappi
         assert isinstance(mine, list | tuple) and len(mine) == len(yours), f"{what}: {mine!r} for {yours!r}"
         for i, (m, y) in enumerate(zip(mine, yours, strict=True)):
             same(m, y, f"{what}[{i}]", values, tolerance)
+    elif yours is NotImplemented:
+        assert mine is NotImplemented, f"{what}: {mine!r} for NotImplemented"
     elif isinstance(yours, bool | int | str | type(None)):
         assert not values or mine == yours, f"{what}: {mine!r} for {yours!r}"
     elif values:

@@ -200,6 +200,145 @@ def resizing_in_place(torch):
     return [x, y, list(x.shape)]
 
 
+@script
+def squeezed_base_of_a_view(torch):
+    z = torch.zeros(1, 3)
+    v = z[0]
+    z.squeeze_()
+    z[1] = 5
+    return [v, z]
+
+
+@script
+def write_through_an_older_view(torch):
+    z = torch.zeros(1, 3)
+    v = z[0]
+    z.squeeze_()
+    v[1] = 5
+    z.add_(1)
+    return [v, z, z.shape]
+
+
+@script
+def gradient_through_an_older_view(torch):
+    x = torch.ones(1, 3, requires_grad=True)
+    w = x * 2
+    v = w[0]
+    w.squeeze_()
+    w.mul_(3)
+    (v * torch.tensor([1.0, 2, 3])).sum().backward()
+    return [v, w, x.grad]
+
+
+@script
+def gradient_of_a_squeezed_tensor(torch):
+    x = torch.ones(1, 3, requires_grad=True)
+    w = x * 2
+    w.squeeze_()
+    (w * torch.tensor([1.0, 2, 3])).sum().backward()
+    return [w, x.grad]
+
+
+@script
+def detached_before_a_squeeze(torch):
+    z = torch.zeros(1, 3)
+    v = z.detach()
+    z.squeeze_()
+    z += 1
+    return [v, list(v.shape)]
+
+
+@script
+def transposed_in_place(torch):
+    z = torch.zeros(2, 3)
+    v = z[0]
+    z.t_()
+    z[1] = 5
+    return [v, z, z.stride(), z.is_contiguous()]
+
+
+@script
+def squeezed_view(torch):
+    y = torch.arange(6.0).reshape(1, 6)
+    u = y[:, 1:5]
+    w = u[0]
+    u.squeeze_(0)
+    u[0] = 9
+    y[0, 2] = 7
+    w[2] = 11
+    return [y, u, w]
+
+
+@script
+def many_shapes_in_place(torch):
+    z = torch.arange(6.0)
+    z.unsqueeze_(0)
+    z.transpose_(0, 1)
+    z.squeeze_()
+    v = z[2:]
+    z.unsqueeze_(-1)
+    v += 1
+    return [z, v]
+
+
+@script
+def squeezed_leaf(torch):
+    x = torch.ones(1, 3, requires_grad=True)
+    with torch.no_grad():
+        x.squeeze_()
+    (x * torch.tensor([1.0, 2, 3])).sum().backward()
+    return [x.shape, x.requires_grad, x.is_leaf, x.grad]
+
+
+@script
+def swapped_in_place(torch):
+    z = torch.zeros(2, 3)
+    z.swapaxes_(0, 1)
+    z.swapdims_(0, 1)
+    z.transpose_(0, 1)
+    z[0] = 1
+    z.copy_(torch.arange(6.0).reshape(3, 2))
+    z.data.add_(1)
+    return [z, z.clone(), z.reshape(-1)]
+
+
+@script
+def detached_of_a_squeezed_tensor(torch):
+    x = torch.ones(2, 1, requires_grad=True)
+    y = x * 3
+    d = y.detach()
+    y.squeeze_()
+    d[0] = 7
+    return [y, d, y.grad_fn is not None]
+
+
+@script
+def views_outlive_a_squeezed_tensor(torch):
+    z = torch.zeros(1, 3)
+    w = z[0]
+    z.squeeze_()
+    q = w[1:]
+    z.add_(2)
+    w.add_(1)
+    q.add_(5)
+    del z
+    return [w, q]
+
+
+@script
+def in_place_with_another_dtype(torch):
+    x = torch.ones(3, requires_grad=True)
+    y = x * 1
+    y[:2].mul_(torch.tensor([2.0, 3.0], dtype=torch.float16, requires_grad=True))
+    y.add_(torch.ones(3, dtype=torch.float16, requires_grad=True))
+    y.sum().backward()
+    w = torch.ones(3, requires_grad=True)
+    z = torch.ones(3, dtype=torch.float16) * 2
+    z.mul_(w)
+    z.sum().backward()
+    return [y, x.grad, z, w.grad]
+
+
 @wrong
 def in_place_on_a_leaf(torch):
     torch.ones(3, requires_grad=True).add_(1)
@@ -387,7 +526,7 @@ def test_other_errors():
         lambda torch: torch.tensor("text"),
         lambda torch: torch.tensor(None),
         lambda torch: torch.ones(2).sum(3),
-        lambda torch: torch.ones(2).to("cuda:77"),
+        lambda torch: torch.ones(3, dtype=torch.int64).float_power_(2),
         lambda torch: torch.device("toaster"),
         lambda torch: torch.from_numpy([1, 2]),
         lambda torch: torch.cat([torch.ones(2), torch.ones(2, 2)]),
@@ -397,6 +536,10 @@ def test_other_errors():
         lambda torch: torch.nn.functional.embedding(torch.tensor([9]), torch.ones(3, 2)),
     ):
         parity.agree(call)
+
+
+def test_device_that_is_not_there():
+    parity.agree(lambda torch: torch.ones(2).to("cuda:77"))
 
 
 # copies, pickles, exchange

@@ -31,12 +31,13 @@ FREED = (
 
 _TORCH_NAMES = {
     "true_divide": "div", "power": "pow", "power_of": "pow", "short_power": "pow", "matmul": "mm", "reshape": "view",
-    "slice_view": "slice", "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
+    "max_of_all": "max.1", "min_of_all": "min.1",
+    "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
     "choose": "where", "layer_norm": "native_layer_norm", "rms_norm": "mul", "group_norm": "native_group_norm",
     "_batch_norm_training": "native_batch_norm", "_batch_norm_evaluation": "native_batch_norm",
     "_instance_norm": "view", "local_response_norm": "div",
 }  # fmt: skip
-"""What torch calls the node of an op, where the op has another name."""
+"""What torch calls the node of an op, where the op has another name; its number after a dot."""
 
 _counter = itertools.count()
 next_number = _counter.__next__
@@ -105,8 +106,8 @@ class Node:
 
     def name(self) -> str:
         """torch's name, such as `AddBackward0`."""
-        words = _TORCH_NAMES.get(self.program.name, self.program.name).split("_")
-        return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
+        name, _, number = _TORCH_NAMES.get(self.program.name, self.program.name).partition(".")
+        return "".join(w[:1].upper() + w[1:] for w in name.split("_")) + f"Backward{number or 0}"
 
     @property
     def freed(self) -> bool:
@@ -343,6 +344,8 @@ def grad(
         RuntimeError: an input has no part in the outputs' graph and `allow_unused` is not set.
     """
     outputs, inputs = _sequence(outputs), _sequence(inputs)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
         return _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, materialize_grads)

@@ -202,6 +202,14 @@ from jtorch.ops.factors import linalg_solve_triangular as linalg_solve_triangula
 from jtorch.ops.factors import lu_solve as lu_solve
 from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
+from jtorch.ops.fills import bernoulli_like as bernoulli_like
+from jtorch.ops.fills import cauchy as cauchy
+from jtorch.ops.fills import exponential as exponential
+from jtorch.ops.fills import geometric as geometric
+from jtorch.ops.fills import log_normal as log_normal
+from jtorch.ops.fills import normal_like as normal_like
+from jtorch.ops.fills import random as random
+from jtorch.ops.fills import uniform as uniform
 from jtorch.ops.folding import fold as fold
 from jtorch.ops.folding import unfold as unfold
 from jtorch.ops.fractional import fractional_max_pool2d as fractional_max_pool2d
@@ -454,10 +462,6 @@ from jtorch.ops.rounding import signbit as signbit
 from jtorch.ops.rounding import trunc as fix
 from jtorch.ops.rounding import trunc as trunc
 from jtorch.ops.sampling import bernoulli as bernoulli
-from jtorch.ops.sampling import cauchy as cauchy
-from jtorch.ops.sampling import exponential as exponential
-from jtorch.ops.sampling import geometric as geometric
-from jtorch.ops.sampling import log_normal as log_normal
 from jtorch.ops.sampling import multinomial as multinomial
 from jtorch.ops.sampling import normal as normal
 from jtorch.ops.sampling import poisson as poisson
@@ -467,9 +471,7 @@ from jtorch.ops.sampling import randint as randint
 from jtorch.ops.sampling import randint_like as randint_like
 from jtorch.ops.sampling import randn as randn
 from jtorch.ops.sampling import randn_like as randn_like
-from jtorch.ops.sampling import random as random
 from jtorch.ops.sampling import randperm as randperm
-from jtorch.ops.sampling import uniform as uniform
 from jtorch.ops.sampling_grids import affine_grid as affine_grid
 from jtorch.ops.sampling_grids import grid_sample as grid_sample
 from jtorch.ops.scattering import as_strided_scatter as as_strided_scatter

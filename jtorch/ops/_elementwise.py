@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array
+from jtorch.ops._op import Array, flat_hint
 
 _KINDS = {"b": "bool", "i": "integers", "f": "floats", "c": "complex numbers"}
 
@@ -41,7 +40,7 @@ def as_computed(x: Any, dtype: Any, computing: Any) -> Array:
 
 
 def _is_operand(parameter: inspect.Parameter) -> bool:
-    mentioned = (parameter.annotation, *typing.get_args(parameter.annotation))
+    mentioned = flat_hint(parameter.annotation)
     return jax.Array in mentioned and parameter.kind is not parameter.KEYWORD_ONLY
 
 

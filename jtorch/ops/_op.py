@@ -2,6 +2,7 @@
 
 `@op` reads the signature. Parameters annotated `Array`, `Scalar`, `Key` (or a sequence of arrays) are *traced*: they
 are inputs of the compiled program. All others are *static*: each new combination of them is a program of its own.
+A number is refused for an `Array`; of several `Array | Scalar` one has to be an array; a `Scalar` takes either.
 `@derived` registers a function made of other ops, which is not compiled by itself.
 
 Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op__(op, traced, static)`, found on the
@@ -12,7 +13,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import jax
 from jax.core import Tracer
@@ -24,16 +25,19 @@ Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
     Scalar = Key = DType = Any
 else:
-    Scalar = bool | int | float | complex | jax.Array
+    Scalar = Annotated[bool | int | float | complex | jax.Array, "scalar"]
     Key = Annotated[jax.Array, "key"]
     DType = Annotated[Any, "dtype"]
 
 registry: dict[str, "Op | Derived"] = {}
 """Every declared op by name."""
 
-key_source: list[Callable[[str], Array]] = []
-"""Where a sampling op called without `key=` takes one; the random module puts its source here."""
+key_source: list[Callable[[str, Any], Array]] = []
+"""Where a sampling op called without `key=` takes one, given its name and the `generator=` of the call, if any; the
+random module puts its source here."""
 
+_NUMBERS = frozenset((bool, int, float, complex))
+_NO_ARRAYS = _NUMBERS | {str, list, tuple, dict}
 _handlers: dict[type, Callable | None] = {}
 _UNSEEN = object()
 _SPELLINGS = {
@@ -59,6 +63,7 @@ class _Flags:
     alias: tuple[str, ...]
     eager: bool
     validate: Callable | None
+    node: Callable[..., str] | None
     __signature__: inspect.Signature
 
 
@@ -96,7 +101,7 @@ class Op(_Flags):
                 names[f"_default_{name}"] = p.default
                 text += f"=_default_{name}"
             given.append(text)
-            parts = _flat_hint(hints.get(name))
+            parts = flat_hint(hints.get(name))
             if jax.Array in parts:
                 if "key" in parts:
                     self.key_at = len(traced)
@@ -114,19 +119,43 @@ class Op(_Flags):
         self.traced = tuple(traced)
         self.static = tuple(name for name, _ in static)
         self.spread = tuple(spread)
-        values = "({},)".format(", ".join(traced)) if traced else "()"
-        frozen = "({},)".format(", ".join(text for _, text in static)) if static else "()"
-        self.bind = _define(self.name, f"({', '.join(given)}): return {values}, {frozen}", names)
+        self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
+        self._refused = _refused({name: hints[name] for i, name in enumerate(traced) if i not in spread})
+        self.bind = self._binder(", ".join(given), [text for _, text in static], names)
         self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
+    def _binder(self, given: str, static: list[str], names: dict[str, Any]) -> Callable:
+        """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong."""
+        refused = {f"_refused_{name}": kinds for name, kinds in self._refused.items()}
+        tests = [f"type({name}) in _refused_{name}" for name in self._refused]
+        test = (" and " if _NUMBERS in refused.values() else " or ").join(tests) or "False"
+        guard = f"if {test}: _misplaced({', '.join(self._refused)})"
+        values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (self.traced, static))
+        text = f"({given}):\n {guard}\n return {values}, {frozen}"
+        return _define(self.name, text, {**names, **refused, "_misplaced": self._misplaced})
+
+    def _misplaced(self, *values: Any) -> None:
+        """Raise torch's error for the first of these arguments that has to be an array and is none."""
+        named = zip(self._refused.items(), values, strict=True)
+        name, kind = next((n, type(value)) for (n, kinds), value in named if type(value) in kinds)
+        self._refuse(name, "Tensor", kind)
+
+    def _refuse(self, name: str, expected: str, kind: type) -> NoReturn:
+        """Raise torch's error for an argument of the wrong type."""
+        place = list(self.__signature__.parameters).index(name) + 1
+        raise TypeError(f"{self.name}(): argument '{name}' (position {place}) must be {expected}, not {kind.__name__}")
+
     def __call__(self, *args, **kwargs):
+        generator = None
         if kwargs:
             kwargs = _respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
                 return _into(kwargs.pop("out"), self(*args, **kwargs))
+            if self.key_at is not None:
+                generator = kwargs.pop("generator", None)
         traced, static = self.bind(*args, **kwargs)
         if self.key_at is not None and traced[self.key_at] is None:
-            traced = self._with_key(traced)
+            traced = self._with_key(traced, generator)
         for value in traced:
             handler = _handlers.get(type(value), _UNSEEN)
             if handler is _UNSEEN:
@@ -163,8 +192,11 @@ class Op(_Flags):
                 self._programs.pop(key, None)
                 raise
 
-        program = self._programs[key] = Program(run, self.name, self.eager)
+        program = self._programs[key] = Program(run, self._node_name(static), self.eager)
         return program
+
+    def _node_name(self, static: tuple) -> str:
+        return self.name if self.node is None else self.node(*static)
 
     def layout(self, traced: tuple) -> tuple[int | None, ...]:
         """The length of each sequence among the traced arguments, None for each single value."""
@@ -194,15 +226,18 @@ class Op(_Flags):
 
         return promoted
 
-    def _with_key(self, traced: tuple) -> tuple:
+    def _with_key(self, traced: tuple, generator: Any) -> tuple:
         _args.check(bool(key_source), f"{self.name}(): expected key=, got none", RuntimeError)
         values = list(traced)
-        values[self.key_at] = key_source[0](self.name)
+        values[self.key_at] = key_source[0](self.name, generator)
         return tuple(values)
 
     def _look_inside(self, traced: tuple) -> tuple[tuple, Callable | None]:
         """The traced arguments with their sequences as tuples, and the handler that an element asks for, if any."""
         values, found = list(traced), None
+        for i in self._listed:
+            if isinstance(values[i], jax.Array) or _handler_of(type(values[i])) is not None:
+                self._refuse(self.traced[i], "tuple of Tensors", type(values[i]))
         for i in self.spread:
             if values[i] is not None and not isinstance(values[i], jax.Array):
                 values[i] = tuple(values[i])
@@ -256,6 +291,7 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     alias: further names, or one.
     eager: the result's shape depends on values; never compiled.
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
+    node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
     """
     return _declare(Op, function, flags)
 
@@ -267,7 +303,7 @@ def derived(function: Callable | None = None, /, **flags: Any) -> Any:
 
 _FLAGS = {
     "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
-    "alias": (), "eager": False, "validate": None,
+    "alias": (), "eager": False, "validate": None, "node": None,
 }  # fmt: skip
 
 
@@ -360,10 +396,22 @@ def _freeze(value: Any) -> Any:
     return value
 
 
-def _flat_hint(hint: Any) -> tuple:
+def flat_hint(hint: Any) -> tuple:
     """Everything an annotation mentions, outermost first."""
-    inner = tuple(x for arg in typing.get_args(hint) for x in _flat_hint(arg))
+    inner = tuple(x for arg in typing.get_args(hint) for x in flat_hint(arg))
     return (hint, *inner) if not isinstance(hint, list) else inner
+
+
+def _refused(hints: dict[str, Any]) -> dict[str, frozenset]:
+    """The types that arguments must not have: an `Array` is no number, and of several `Array | Scalar` not all are."""
+    arrays, operands = {}, {}
+    for name, hint in hints.items():
+        either = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+        if jax.Array in either and "scalar" in flat_hint(hint):
+            operands[name] = _NUMBERS
+        elif jax.Array in either:
+            arrays[name] = _NO_ARRAYS if type(None) in either else _NO_ARRAYS | {type(None)}
+    return arrays or operands
 
 
 def _is_sequence(hint: Any) -> bool:

@@ -26,7 +26,7 @@ def _times(name: str, scale: Scalar | None, y: Array) -> Array:
 
 @op(inplace=True)
 @elementwise()
-def add(input: Array | Scalar, other: Array | Scalar, *, alpha: Scalar | None = None) -> Array:
+def add(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input + alpha * other`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
@@ -46,7 +46,7 @@ def _no_bools(name: str, *values: Array | Scalar) -> None:
 
 
 @op(inplace=True, alias="subtract")
-def sub(input: Array | Scalar, other: Array | Scalar, *, alpha: Scalar | None = None) -> Array:
+def sub(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input - alpha * other`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
@@ -57,7 +57,7 @@ def sub(input: Array | Scalar, other: Array | Scalar, *, alpha: Scalar | None = 
 
 
 @op(method=False)
-def rsub(input: Array | Scalar, other: Array | Scalar, *, alpha: Scalar | None = None) -> Array:
+def rsub(input: Array, other: Array | Scalar, *, alpha: Scalar | None = None) -> Array:
     """`other - alpha * input`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
@@ -69,7 +69,7 @@ def rsub(input: Array | Scalar, other: Array | Scalar, *, alpha: Scalar | None =
 
 @op(inplace=True, alias="multiply")
 @elementwise()
-def mul(input: Array | Scalar, other: Array | Scalar) -> Array:
+def mul(input: Scalar, other: Scalar) -> Array:
     """`input * other`; of bools whether both are True.
 
     Shape: (*), (*) -> (*), broadcast
@@ -175,7 +175,7 @@ def _truncated(x: Array, y: Array) -> Array:
 
 @op(inplace=True)
 @elementwise(to_float=True)
-def true_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
+def true_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other`, in floats even for integers.
 
     Shape: (*), (*) -> (*), broadcast
@@ -185,7 +185,7 @@ def true_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
 
 @op(inplace=True, differentiable=False, validate=_refuse_zero)
 @elementwise("if")
-def floor_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
+def floor_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other` rounded down. It has no gradient.
 
     Shape: (*), (*) -> (*), broadcast
@@ -196,7 +196,7 @@ def floor_divide(input: Array | Scalar, other: Array | Scalar) -> Array:
 
 @op(method=False, function=False, validate=_refuse_zero)
 @elementwise("if", widen=False)  # the quotient of 16-bit floats is rounded to 16 bits before it is truncated
-def divide_rounded(input: Array | Scalar, other: Array | Scalar, rounding_mode: str) -> Array:
+def divide_rounded(input: Scalar, other: Scalar, rounding_mode: str) -> Array:
     """`input / other` rounded to an integer, towards zero (`trunc`) or down (`floor`). Its gradient is 0.
 
     Shape: (*), (*) -> (*), broadcast
@@ -242,7 +242,7 @@ def remainder(input: Array | Scalar, other: Array | Scalar) -> Array:
 
 @op(inplace=True, validate=_refuse_zero)
 @elementwise("if")
-def fmod(input: Array | Scalar, other: Array | Scalar) -> Array:
+def fmod(input: Array, other: Array | Scalar) -> Array:
     """`input - other * trunc(input / other)`: what is left of a division, with the sign of the dividend.
 
     Shape: (*), (*) -> (*), broadcast

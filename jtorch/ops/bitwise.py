@@ -8,10 +8,22 @@ from jtorch.ops._elementwise import elementwise
 from jtorch.ops._op import Array, Op, Scalar, op
 
 
-def _row(name: str, function: Callable, summary: str, kinds: str = "i") -> Op:
+def _either(function: Callable) -> Callable:
     def body(input: Array | Scalar, other: Array | Scalar) -> Array:
         return function(input, other)
 
+    return body
+
+
+def _arrays(function: Callable) -> Callable:
+    def body(input: Array, other: Array) -> Array:
+        return function(input, other)
+
+    return body
+
+
+def _row(name: str, function: Callable, summary: str, kinds: str = "i", form: Callable = _either) -> Op:
+    body = form(function)
     body.__name__ = body.__qualname__ = name
     body.__doc__ = f"""{summary}
 
@@ -58,5 +70,5 @@ bitwise_right_shift = _row(
     "bitwise_right_shift", _right, "The input shifted by `other` bits to the right, its sign kept."
 )
 
-gcd = _row("gcd", jnp.gcd, "The greatest common divisor.")
-lcm = _row("lcm", jnp.lcm, "The least common multiple.")
+gcd = _row("gcd", jnp.gcd, "The greatest common divisor.", form=_arrays)
+lcm = _row("lcm", jnp.lcm, "The least common multiple.", form=_arrays)

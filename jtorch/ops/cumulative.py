@@ -127,6 +127,7 @@ def _widths(name: str, y: Array, x: Array, axis: int) -> Array:
 def _twice_areas(name: str, y: Array, x: Array | None, dx: Scalar | None, axis: int) -> Array:
     """The areas of the trapezoids between neighbours, times two."""
     _args.check(x is None or dx is None, f"{name}(): expected x or dx, got both", TypeError)
+    _args.check(y.dtype != jnp.bool_, f"{name}(): expected numbers, got bools", RuntimeError)
     n = y.shape[axis]
     pairs = jax.lax.slice_in_dim(y, 0, max(n - 1, 0), axis=axis) + jax.lax.slice_in_dim(y, min(n, 1), n, axis=axis)
     if x is not None and n:

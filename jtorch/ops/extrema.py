@@ -111,7 +111,7 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
     return _index("argmin", input, dim, keepdim, False)
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, node=lambda largest: "max_of_all" if largest else "min_of_all")
 def extreme(input: Array, largest: bool) -> Array:
     """The greatest element, or the smallest. Equal ones share the gradient.
 
@@ -122,7 +122,7 @@ def extreme(input: Array, largest: bool) -> Array:
     return shared(found, input, same(input, found)) if _args.is_float(input.dtype) else found
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, node=lambda dim, keepdim, largest: "max" if largest else "min")
 def extreme_along(input: Array, dim: int, keepdim: bool, largest: bool) -> Extremes:
     """The greatest elements along a dimension, or the smallest, and the index of the first, which gets the gradient.
 

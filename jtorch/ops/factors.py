@@ -3,7 +3,6 @@
 A matrix that has no Cholesky factor raises `LinAlgError` where that can be seen; in compiled code the factor is NaN.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -74,24 +73,21 @@ def cholesky(input: Any, upper: bool = False) -> Any:
     return linalg_cholesky(input, upper=upper)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _cholesky_solved(B: Array, L: Array, upper: bool) -> Array:
-    half = _triangular(L, B, upper, adjoint=upper)
-    return _triangular(L, half, upper, adjoint=not upper)
+    """The solution for `A = L @ L.mH`, as a function of all of L, although only a triangle is read; as in torch."""
+    first, second = (transposed(L), L) if upper else (L, transposed(L))
+    A = jnp.matmul(first, second, precision=precision_for(L.dtype))
+    factor = jax.lax.stop_gradient(L)
 
+    def solve(_: Any, b: Array) -> Array:
+        return _triangular(factor, _triangular(factor, b, upper, adjoint=upper), upper, adjoint=not upper)
 
-@_cholesky_solved.defjvp
-def _cholesky_solved_tangent(upper, primals, tangents):
-    (B, L), (dB, dL) = primals, tangents
-    X = _cholesky_solved(B, L, upper)
-    precision = precision_for(L.dtype)
-    half = (
-        jnp.matmul(transposed(dL), L, precision=precision)
-        if upper
-        else jnp.matmul(dL, transposed(L), precision=precision)
+    return jax.lax.custom_linear_solve(
+        lambda x: jnp.matmul(A, x, precision=precision_for(L.dtype)),
+        B,
+        solve,
+        transpose_solve=lambda _, b: jnp.conj(solve(None, jnp.conj(b))),
     )
-    dA = half + transposed(half)
-    return X, _cholesky_solved(dB - jnp.matmul(dA, X, precision=precision), L, upper)
 
 
 @op
@@ -261,6 +257,8 @@ def _permutation(pivots: Array, size: int) -> Array:
 
         return jax.lax.fori_loop(0, pivots.shape[0], swap, jnp.arange(size, dtype=np.int32))
 
+    if not pivots.size:
+        return jnp.broadcast_to(jnp.arange(size, dtype=np.int32), (*pivots.shape[:-1], size))
     flat = pivots.reshape(-1, pivots.shape[-1]).astype(np.int32)
     return jax.vmap(one)(flat).reshape(*pivots.shape[:-1], size)
 
@@ -297,19 +295,48 @@ def lu_solve(input: Array, LU_data: Array, LU_pivots: Array) -> Array:
     return linalg_lu_solve.body(LU_data, LU_pivots, input)
 
 
-@op(method=False)
-def lu_unpack(LU_data: Array, LU_pivots: Array, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
+class _Triangles(NamedTuple):
+    L: Array
+    U: Array
+
+
+@op(method=False, function=False)
+def lu_triangles(LU_data: Array) -> _Triangles:
+    """The unit lower and the upper triangle of LU factors in compact form.
+
+    Shape: (*, M, N) -> (*, M, K), (*, K, N) for K = min(M, N)
+    """
+    rows, least = LU_data.shape[-2], min(LU_data.shape[-2:])
+    L = jnp.tril(LU_data[..., :, :least], -1) + jnp.eye(rows, least, dtype=LU_data.dtype)
+    return _Triangles(L, jnp.triu(LU_data[..., :least, :]))
+
+
+@op(method=False, function=False, differentiable=False)
+def lu_permutation(LU_data: Array, LU_pivots: Array) -> Array:
+    """The permutation matrix of the exchanges of rows, in the dtype of the factors.
+
+    Shape: (*, M, N), (*, K) -> (*, M, M)
+    """
+    rows = LU_data.shape[-2]
+    order = _permutation(LU_pivots, rows)
+    return (order[..., None, :] == jnp.arange(rows)[:, None]).astype(LU_data.dtype)
+
+
+@op(method=False, function=False, differentiable=False)
+def lu_nothing(LU_data: Array) -> Array:
+    """An empty array of the dtype of the factors: what stands for those that are not asked for.
+
+    Shape: (*) -> (0)
+    """
+    return jnp.zeros((0,), LU_data.dtype)
+
+
+@derived(method=False)
+def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
     """The factors of `A = P @ L @ U` from their compact form; those not asked for are empty.
 
     Shape: (*, M, N), (*, K) -> (*, M, M), (*, M, K), (*, K, N) for K = min(M, N)
     """
-    rows, columns = LU_data.shape[-2:]
-    least = min(rows, columns)
-    P = L = U = jnp.zeros((0,), LU_data.dtype)
-    if unpack_data:
-        L = jnp.tril(LU_data[..., :, :least], -1) + jnp.eye(rows, least, dtype=LU_data.dtype)
-        U = jnp.triu(LU_data[..., :least, :])
-    if unpack_pivots:
-        order = _permutation(LU_pivots, rows)
-        P = (order[..., None, :] == jnp.arange(rows)[:, None]).astype(LU_data.dtype)
-    return LU(P, L, U)
+    nothing = lu_nothing(LU_data)
+    P = lu_permutation(LU_data, LU_pivots) if unpack_pivots else nothing
+    return LU(P, *(lu_triangles(LU_data) if unpack_data else (nothing, nothing)))

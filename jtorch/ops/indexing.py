@@ -56,7 +56,13 @@ def _aligned(starts: list, shape: tuple) -> list:
     return [jnp.asarray(s).astype(dtype) for s in starts]
 
 
-@op(view=True, method=False, function=False)
+def _last_step(spec: Spec) -> str:
+    """What torch's last step of the index is."""
+    steps = [entry[0] for entry in spec.basic if entry[0] != "all"]
+    return {"at": "select", "new": "unsqueeze"}.get(steps[-1] if steps else "cut", "slice")
+
+
+@op(view=True, method=False, function=False, node=_last_step)
 def slice_view(input: Array, arrays: Sequence[Array], spec: Spec) -> Array:
     """`input[index]` for an index of integers, slices and new dimensions, encoded by `encode`.
 

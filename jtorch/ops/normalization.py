@@ -301,11 +301,11 @@ def rms_norm(
     return (out if weight is None else out * wide(weight)).astype(input.dtype)
 
 
-@op(method=False, function=False, promote="float")
+@op(method=False, function=False)
 def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Scalar = 0.75, k: Scalar = 1.0) -> Array:
     """The input divided by `(k + alpha * mean of squares over size neighbouring channels) ** beta`.
 
-    Channels beyond the first and the last count as 0.
+    Channels beyond the first and the last count as 0. Of integers the mean is rounded down.
 
     Shape: (N, C, *) -> (N, C, *)
     Raises:
@@ -317,9 +317,11 @@ def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Sca
     if input.size == 0:
         return input
     _args.check(size > 0, f"local_response_norm(): expected size > 0, got {size}", RuntimeError)
-    require_float("local_response_norm", input)
     x = wide(input)
     total = _over_neighbours(x * x, size // 2, (size - 1) // 2)
+    if _args.is_integral(x.dtype):
+        input, mean = input.astype(_args.default_float()), (total // size).astype(_args.default_float())
+        return input / (mean * alpha + k) ** beta
     return (x / (total / size * alpha + k) ** beta).astype(input.dtype)
 
 

@@ -70,7 +70,13 @@ def narrow(input: Array, dim: int, start: Scalar, length: int) -> Array:
     return jax.lax.dynamic_slice_in_dim(input, jnp.reshape(start, ()), length, at)
 
 
-@op(validate=_check_narrow)
+def _check_narrow_copy(input: Array, dim: int, start: Scalar, length: int) -> None:
+    known = dim < max(input.ndim, 1)
+    _args.check(known, f"narrow_copy(): expected a dimension below {input.ndim}, got {dim}", RuntimeError)
+    _check_narrow(input, dim, start, length)
+
+
+@op(validate=_check_narrow_copy)
 def narrow_copy(input: Array, dim: int, start: Scalar, length: int) -> Array:
     """A copy of `length` places of a dimension from `start` on.
 

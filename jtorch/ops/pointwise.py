@@ -4,6 +4,7 @@ Each is a row, and a longer body stands above its row. Functions of two operands
 signs and limits in `rounding`; the other activations in `activation`.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -67,7 +68,29 @@ rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", ki
 
 erf = _row("erf", jax.lax.erf, "The error function.", kinds="bif")
 erfc = _row("erfc", jax.lax.erfc, "`1 - erf(input)`, exact for large elements.", kinds="bif")
-erfinv = _row("erfinv", jax.lax.erf_inv, "The inverse of the error function.", kinds="bif")
+
+
+@jax.custom_jvp
+def _erfinv(x: Array) -> Array:
+    """XLA's value, after a step of Newton's near 1 and -1, where that is off by many of the last places."""
+    start, size = jax.lax.erf_inv(x), jnp.abs(x)
+    near = (size > 0.9) & (size < 1)
+    at = jnp.where(near, jnp.abs(start), 1)
+    missed = (1 - size) - jax.lax.erfc(at)
+    return jnp.where(near, jnp.copysign(at - missed * _erfinv_slope(at), x), start)
+
+
+def _erfinv_slope(value: Array) -> Array:
+    return math.sqrt(math.pi) / 2 * jnp.exp(value * value)
+
+
+@_erfinv.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    value = _erfinv(*primals)
+    return value, tangents[0] * _erfinv_slope(value)
+
+
+erfinv = _row("erfinv", _erfinv, "The inverse of the error function.", kinds="bif")
 
 
 def _digamma(x: Array) -> Array:

@@ -167,6 +167,19 @@ def logaddexp2(input: Array, other: Array) -> Array:
     return _logaddexp(input, other, jnp.asarray(np.log(2), input.dtype))
 
 
+@jax.custom_jvp
+def _xlogy(x: Array, y: Array) -> Array:
+    endless = (y <= 0) | (y == jnp.inf)
+    return x * jnp.log(jnp.where((x == 0) & endless, 1, y))
+
+
+@_xlogy.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    x, y = primals
+    slope = jnp.where((x == 0) & (y <= 0), 0, jnp.log(y))
+    return _xlogy(x, y), slope * tangents[0] + x / y * tangents[1]
+
+
 @op(inplace=True)
 @elementwise("bif", to_float=True)
 def xlogy(input: Array | Scalar, other: Array | Scalar) -> Array:
@@ -174,8 +187,7 @@ def xlogy(input: Array | Scalar, other: Array | Scalar) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    endless = (other <= 0) | (other == jnp.inf)
-    return input * jnp.log(jnp.where((input == 0) & endless, 1, other))
+    return _xlogy(input, other)
 
 
 # angles and lengths

@@ -1,6 +1,7 @@
 """Draws from distributions, as pure functions of a key: arrays of a given size, or of the shape of another array.
 
-`key=None` asks the random module for one. Layers that draw (dropout, rrelu, gumbel_softmax) are with dropout.
+`key=None` asks the random module for one. Layers that draw (dropout, rrelu, gumbel_softmax) are with dropout, and draws
+that torch has in place only in fills.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import require
 from jtorch.ops._floating import require_float
 from jtorch.ops._op import Array, DType, Key, Scalar, derived, op
 
@@ -46,7 +48,7 @@ def randn(*size: int, dtype: DType | None = None, key: Key | None = None) -> Arr
     return jax.random.normal(key, _sizes("randn", size), _float_dtype("randn", dtype))
 
 
-def _integers(key: Array, size: tuple, low: Scalar, high: Scalar, dtype: np.dtype) -> Array:
+def integers(key: Array, size: tuple, low: Scalar, high: Scalar, dtype: np.dtype) -> Array:
     """Whole numbers from `low` up to but without `high`, of any dtype."""
     kind = dtype if jnp.issubdtype(dtype, jnp.integer) else _args.long_dtype()
     return jax.random.randint(key, size, low, high, kind).astype(dtype)
@@ -61,7 +63,7 @@ def _randint(
     low: Scalar, high: Scalar, size: Sequence[int], dtype: DType | None = None, key: Key | None = None
 ) -> Array:
     """Whole numbers, see randint."""
-    return _integers(key, _sizes("randint", tuple(size)), low, high, dtype or _args.long_dtype())
+    return integers(key, _sizes("randint", tuple(size)), low, high, dtype or _args.long_dtype())
 
 
 @derived(method=False)
@@ -129,7 +131,7 @@ def randint_like(
         RuntimeError: low >= high.
     """
     low, high = (0, low) if high is None else (low, high)
-    return _integers(key, input.shape, low, high, dtype or input.dtype)
+    return integers(key, input.shape, low, high, dtype or input.dtype)
 
 
 # distributions whose parameters are arrays
@@ -139,7 +141,7 @@ def _check_std(mean, std=1.0, size=None, dtype=None, key=None):
     _args.check(np.all(np.asarray(std) >= 0), f"normal(): expected std >= 0, got {std}", RuntimeError)
 
 
-@op(method=False, differentiable=False, validate=_check_std)
+@op(method=False, validate=_check_std)
 def normal(
     mean: Scalar,
     std: Scalar = 1.0,
@@ -148,18 +150,20 @@ def normal(
     dtype: DType | None = None,
     key: Key | None = None,
 ) -> Array:
-    """Numbers drawn from normal distributions of the given means and standard deviations.
+    """Numbers drawn from normal distributions of the given means and standard deviations. Their gradient is 0.
 
     Shape: (*), (*) -> (*), the two broadcast; or size, where both are numbers
     Raises:
         RuntimeError: a standard deviation is negative.
+        TypeError: both are numbers, and there is no size; or there are arrays and a size.
     """
-    mean, std = jnp.asarray(mean), jnp.asarray(std)
-    if size is None:
-        size = jnp.broadcast_shapes(mean.shape, std.shape)
-        given = [x for x in (mean, std) if not x.aval.weak_type]
+    mean, std = (jax.lax.stop_gradient(jnp.asarray(x)) for x in (mean, std))
+    given = [x for x in (mean, std) if not x.aval.weak_type]
+    sized = (size is None) == bool(given)
+    _args.check(sized, f"normal(): expected arrays, or two numbers and a size, got the size {size}", TypeError)
+    if given:
         require_float("normal", *given)
-        dtype = dtype or (given[0].dtype if given else None)
+        size, dtype = jnp.broadcast_shapes(mean.shape, std.shape), dtype or given[0].dtype
     dtype = _float_dtype("normal", dtype)
     return jax.random.normal(key, tuple(size), dtype) * std.astype(dtype) + mean.astype(dtype)
 
@@ -167,12 +171,12 @@ def normal(
 def _check_bernoulli(input, p=None, key=None):
     given = np.asarray(input if p is None else p, np.float64)
     allowed = np.all((given >= 0) & (given <= 1))
-    _args.check(allowed, "bernoulli(): expected probabilities from 0 to 1, got others", RuntimeError)
+    _args.check(allowed, f"bernoulli(): expected p in the range from 0 to 1, got {given}", RuntimeError)
 
 
-@op(differentiable=False, validate=_check_bernoulli)
+@op(validate=_check_bernoulli)
 def bernoulli(input: Array, p: Scalar | None = None, *, key: Key | None = None) -> Array:
-    """1 with the probability that `input` holds, 0 otherwise; with `p`, `input` gives the shape only.
+    """1 with the probability that `input` holds, 0 otherwise; with `p`, `input` gives the shape only. Its gradient is 0.
 
     Shape: (*) -> (*)
     Raises:
@@ -180,7 +184,8 @@ def bernoulli(input: Array, p: Scalar | None = None, *, key: Key | None = None) 
     """
     if p is None:
         require_float("bernoulli", input)
-    probability = input if p is None else jnp.asarray(p, jnp.float32)
+    require("bernoulli", input.dtype, "bif")
+    probability = jax.lax.stop_gradient(input) if p is None else jnp.asarray(p, jnp.float32)
     return jax.random.bernoulli(key, probability, input.shape).astype(input.dtype)
 
 
@@ -189,16 +194,17 @@ def _check_poisson(input, key=None):
     _args.check(lowest >= 0, f"poisson(): expected rates >= 0, got {lowest}", RuntimeError)
 
 
-@op(method=False, differentiable=False, validate=_check_poisson)
+@op(method=False, validate=_check_poisson)
 def poisson(input: Array, *, key: Key | None = None) -> Array:
-    """Counts drawn from Poisson distributions whose rates `input` holds.
+    """Counts drawn from Poisson distributions whose rates `input` holds. Their gradient is 0.
 
     Shape: (*) -> (*)
     Raises:
         RuntimeError: a rate is negative.
     """
     require_float("poisson", input)
-    return jax.random.poisson(key, input.astype(jnp.float32), input.shape).astype(input.dtype)
+    rates = jax.lax.stop_gradient(input).astype(jnp.float32)
+    return jax.random.poisson(key, rates, input.shape).astype(input.dtype)
 
 
 def _check_multinomial(input, num_samples, replacement=False, key=None):
@@ -241,114 +247,3 @@ def multinomial(input: Array, num_samples: int, replacement: bool = False, *, ke
         return search(total, below).astype(_args.long_dtype())
     order = jnp.log(weights) + jax.random.gumbel(key, input.shape, weights.dtype)
     return jax.lax.top_k(order, num_samples)[1].astype(_args.long_dtype())
-
-
-# fills: draws in the shape and dtype of a tensor, which torch has in place only
-
-
-def _check_uniform(input, start=0.0, to=1.0, key=None):
-    _args.check(start <= to, f"uniform_(): expected from <= to, got {start} and {to}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_uniform)
-def uniform(input: Array, start: Scalar = 0.0, to: Scalar = 1.0, *, key: Key | None = None) -> Array:
-    """Numbers drawn evenly from `start` to `to`, in the shape and dtype of `input`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: start > to.
-    Differs: the first bound, `from` in torch, is named `start`, since `from` is a word of Python.
-    """
-    require_float("uniform_", input)
-    start, to = (jnp.asarray(x).astype(input.dtype) for x in (start, to))
-    return jax.random.uniform(key, input.shape, input.dtype, start, to)
-
-
-def _check_exponential(input, lambd=1.0, key=None):
-    _args.check(lambd > 0, f"exponential_(): expected lambd > 0, got {lambd}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_exponential)
-def exponential(input: Array, lambd: Scalar = 1.0, *, key: Key | None = None) -> Array:
-    """Numbers drawn from the exponential distribution of rate `lambd`, in the shape and dtype of `input`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: lambd <= 0.
-    """
-    _args.check(_args.is_float(input.dtype), f"exponential_(): expected a float dtype, got {input.dtype}", RuntimeError)
-    return (jax.random.exponential(key, input.shape, input.dtype) / lambd).astype(input.dtype)
-
-
-def _check_cauchy(input, median=0.0, sigma=1.0, key=None):
-    _args.check(sigma > 0, f"cauchy_(): expected sigma > 0, got {sigma}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_cauchy)
-def cauchy(input: Array, median: Scalar = 0.0, sigma: Scalar = 1.0, *, key: Key | None = None) -> Array:
-    """Numbers drawn from the Cauchy distribution, in the shape and dtype of `input`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: sigma <= 0.
-    """
-    _args.check(_args.is_float(input.dtype), f"cauchy_(): expected a float dtype, got {input.dtype}", RuntimeError)
-    return (median + sigma * jax.random.cauchy(key, input.shape, input.dtype)).astype(input.dtype)
-
-
-def _check_log_normal(input, mean=1.0, std=2.0, key=None):
-    _args.check(std > 0, f"log_normal_(): expected std > 0, got {std}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_log_normal)
-def log_normal(input: Array, mean: Scalar = 1.0, std: Scalar = 2.0, *, key: Key | None = None) -> Array:
-    """Numbers whose logarithms have the given mean and standard deviation, in the shape and dtype of `input`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: std <= 0.
-    """
-    require_float("log_normal_", input)
-    return jnp.exp(mean + std * jax.random.normal(key, input.shape, input.dtype)).astype(input.dtype)
-
-
-def _check_geometric(input, p, key=None):
-    _args.check(0 < p < 1, f"geometric_(): expected p between 0 and 1, got {p}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_geometric)
-def geometric(input: Array, p: Scalar, *, key: Key | None = None) -> Array:
-    """How many trials of probability `p` it took to succeed, in the shape and dtype of `input`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: p is outside the range between 0 and 1.
-    """
-    return jax.random.geometric(key, p, input.shape).astype(input.dtype)
-
-
-def _check_random(input, start=0, to=None, key=None):
-    start, to = (0, start) if to is None and start else (start, to)
-    _args.check(to is None or start < to, f"random_(): expected from < to, got {start} and {to}", RuntimeError)
-
-
-@op(method=False, function=False, inplace=True, differentiable=False, validate=_check_random)
-def random(input: Array, start: int = 0, to: int | None = None, *, key: Key | None = None) -> Array:
-    """Whole numbers from `start` to below `to`, in the shape and dtype of `input`: `random_()`, `random_([from,] to)`.
-
-    Shape: (*) -> (*)
-    Raises:
-        RuntimeError: start >= to.
-    Differs: the first bound, `from` in torch, is named `start`, since `from` is a word of Python.
-    """
-    if to is None and start:
-        start, to = 0, start
-    if to is not None:
-        return _integers(key, input.shape, start, to, input.dtype)
-    if input.dtype == jnp.bool_:
-        return jax.random.bernoulli(key, 0.5, input.shape)
-    if _args.is_float(input.dtype):  # every whole number up to where the dtype begins to skip some
-        top = min(2 ** (jnp.finfo(input.dtype).nmant + 1) + 1, int(jnp.iinfo(_args.long_dtype()).max))
-        return _integers(key, input.shape, 0, top, input.dtype)
-    bits = jax.random.bits(key, input.shape, f"uint{8 * input.dtype.itemsize}")
-    return (bits >> (1 if input.dtype.kind == "i" else 0)).astype(input.dtype)

@@ -161,6 +161,7 @@ def _reduced(flat: Array, places: Array, src: Array, reduce: str, include_self: 
     total = add_at(start, places, src)
     if reduce == "sum":
         return total
+    _args.check(flat.dtype != np.bool_, "reduce: expected numbers for a mean, got bools", NotImplementedError)
     count = jnp.ones(flat.shape, np.int32)
     if not include_self:
         count = count.at[places].set(0)

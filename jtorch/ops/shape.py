@@ -101,8 +101,7 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
 
     Shape: (*) -> sizes
     Raises: RuntimeError where the elements do not fit.
-    Differs: any shape of the right size works, where torch wants the strides to allow it. A view under another dtype
-        is a copy.
+    Differs: a view under another dtype is a copy.
     """
     if dtype is None and len(sizes) == 1 and _names_dtype(sizes[0]):
         (dtype,) = sizes

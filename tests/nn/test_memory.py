@@ -79,6 +79,15 @@ def data_set_to_a_tensor(torch):
 
 
 @script
+def data_set_when_a_view_has_not_been_read_since_a_write(torch):
+    p = torch.nn.Parameter(torch.zeros(2))
+    part, before = p.detach()[:1], p.tolist()
+    p.data.add_(1)
+    p.data = torch.ones(2) * 5
+    return before, part, p.detach()
+
+
+@script
 def data_set_to_a_view(torch):
     p, new = torch.nn.Parameter(torch.zeros(2)), torch.ones(4)
     p.data = new[1:3]

@@ -42,14 +42,44 @@ def test_annotations_decide_what_is_traced(declared):
     assert sample_op.traced == ("input", "others", "weight", "scale", "key")
     assert sample_op.static == ("dim", "size", "dtype", "keepdim")
     assert sample_op.key_at == 4 and sample_op.spread == (1,)
-    traced, static = sample_op.bind(1, (2,), dim=3, size=[4, 5], dtype=jtorch.float32, key=6, keepdim=True)
-    assert traced == (1, (2,), None, 1.0, 6) and static == (3, (4, 5), np.dtype("float32"), True)
+    array = jnp.ones(1)
+    traced, static = sample_op.bind(array, (2,), dim=3, size=[4, 5], dtype=jtorch.float32, key=6, keepdim=True)
+    assert traced == (array, (2,), None, 1.0, 6) and static == (3, (4, 5), np.dtype("float32"), True)
     assert hash(static)
     with pytest.raises(TypeError, match="positional"):
-        sample_op.bind(1, (2,), None, 1.0, 0, 1, None, 6)
+        sample_op.bind(array, (2,), None, 1.0, 0, 1, None, 6)
     with pytest.raises(TypeError):
-        sample_op.bind(1, (2,), unknown=1)
+        sample_op.bind(array, (2,), unknown=1)
     assert list(inspect.signature(sample_op).parameters) == list(inspect.signature(sample_op.body).parameters)
+
+
+def test_a_number_is_refused_where_an_array_belongs(declared):
+    op, _ = declared
+
+    @op
+    def sample_op(input: Array, other: Array | Scalar, weight: Array | None = None) -> Array:
+        """The input."""
+        return input
+
+    @op
+    def pair_op(input: Array | Scalar, other: Array | Scalar) -> Array:
+        """The sum."""
+        return input + other
+
+    array = jnp.ones(1)
+    sample_op(array, 2), pair_op(array, 2), pair_op(2.0, array), pair_op(np.float32(1), 2)
+    for call in (
+        lambda: sample_op(2, array),
+        lambda: sample_op(None, array),
+        lambda: sample_op(array, 2, 2.0),
+        lambda: sample_op([1, 2], array),
+    ):
+        with pytest.raises(
+            TypeError, match=r"sample_op\(\): argument '(input|weight)' \(position [13]\) must be Tensor"
+        ):
+            call()
+    with pytest.raises(TypeError, match="pair_op"):
+        pair_op(1, 2)
 
 
 def test_traced_numbers_share_a_program(declared):
