@@ -9,11 +9,12 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
+from jtorch import _types
 from jtorch._capture import state
-from jtorch._tensor import Tensor, assign_checked, from_array
+from jtorch._tensor import Tensor, from_array
 from jtorch._views import Step
 from jtorch.autograd import tape
-from jtorch.ops import _args, _op
+from jtorch.ops import _args, _op, casting
 
 
 def call(op: Any, traced: tuple, static: tuple) -> Any:
@@ -90,4 +91,21 @@ def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
     program, flat, edges = _unboxed(op, traced, static)
     out, node = tape.run(program, flat, edges)
     out = out if state.grad else stopped(out)
-    return assign_checked(target, out, None if node is None else (node, 0), op.name)
+    return assign_checked(target, out, None if node is None else (node, 0))
+
+
+def assign_checked(target: Tensor, out: Any, edge: Any) -> Tensor:
+    """Put an op's result into a tensor, if its dtype and shape allow.
+
+    Raises:
+        RuntimeError: the result's dtype is of a higher category, or its shape is another.
+    """
+    value = target._value()
+    _types.check_cast(out.dtype, value.dtype)
+    if tuple(out.shape) != tuple(value.shape):
+        raise RuntimeError(f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}")
+    if edge is not None and out.dtype != value.dtype:
+        program, flat = casting._to_copy.program((out,), (value.dtype,))
+        out, node = tape.run(program, flat, (edge,))
+        edge = None if node is None else (node, 0)
+    return target._assign(out, edge)

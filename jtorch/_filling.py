@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from jtorch import _creation, _types
-from jtorch._tensor import Tensor, assign_checked
+from jtorch._calling import assign_checked
+from jtorch._tensor import Tensor
 from jtorch.ops import fills
 from jtorch.ops._op import registry
 
@@ -65,7 +66,7 @@ def _fill(name: str, op: Any) -> Callable:
         if "from" in kwargs:
             kwargs["start"] = kwargs.pop("from")
         drawn = op(self, *args, **kwargs)
-        return assign_checked(self, drawn._value(), drawn._edge(), name)
+        return assign_checked(self, drawn._value(), drawn._edge())
 
     fill.__name__, fill.__qualname__ = name, f"Tensor.{name}"
     fill.__doc__ = f"In place: {op.__doc__.partition('Shape:')[0].strip()}"

@@ -12,8 +12,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _calling, _creation, _filling, _types, _views
+from jtorch._calling import assign_checked
 from jtorch._capture import state
-from jtorch._tensor import Tensor, assign_checked
+from jtorch._tensor import Tensor
 from jtorch.ops import _args, indexing
 from jtorch.ops._op import registry
 
@@ -28,7 +29,7 @@ def _twin(op: Any) -> Callable:
         result = op(self, *args, **kwargs)
         if op.view:
             return _reshaped(self, result, op.name)
-        return assign_checked(self, result._value(), result._edge(), op.name)
+        return assign_checked(self, result._value(), result._edge())
 
     inplace.__name__ = op.name + "_"
     inplace.__qualname__ = f"Tensor.{op.name}_"
@@ -214,7 +215,7 @@ def _float_power_(self, exponent):
         raise RuntimeError(
             f"the base given to float_power_ has dtype {given} but the operation's result requires dtype {needed}"
         )
-    return assign_checked(self, result._value(), result._edge(), "float_power")
+    return assign_checked(self, result._value(), result._edge())
 
 
 def _view(self, *args, **kwargs):

@@ -23,7 +23,7 @@ from jtorch._gradients import Gradients
 from jtorch._layout import Layout
 from jtorch._views import CUT
 from jtorch.autograd import tape
-from jtorch.ops import _args, casting
+from jtorch.ops import _args
 
 
 class Tensor(Gradients, Conversion, Layout):
@@ -282,7 +282,7 @@ class Tensor(Gradients, Conversion, Layout):
     def __jtorch_out__(self, result: "Tensor") -> None:
         """Take a result into `out=`."""
         value = result._value()
-        check_cast(value.dtype, self._value().dtype)
+        _types.check_cast(value.dtype, self._value().dtype)
         self._check_inplace()
         if tuple(value.shape) != tuple(self.shape):
             self._base, self._chain = None, ()
@@ -428,32 +428,3 @@ def _unflatten(requires_grad: bool, children: Sequence) -> Tensor:
 
 
 jax.tree_util.register_pytree_node(Tensor, _flatten, _unflatten)
-
-
-# results of in-place ops
-
-
-def assign_checked(target: Tensor, out: Any, edge: Any, name: str) -> Tensor:
-    """Put an op's result into a tensor, if its dtype and shape allow.
-
-    Raises:
-        RuntimeError: the result's dtype is of a higher category, or its shape is another.
-    """
-    value = target._value()
-    check_cast(out.dtype, value.dtype)
-    if tuple(out.shape) != tuple(value.shape):
-        raise RuntimeError(f"output with shape {list(value.shape)} doesn't match the broadcast shape {list(out.shape)}")
-    if edge is not None and out.dtype != value.dtype:
-        program, flat = casting._to_copy.program((out,), (value.dtype,))
-        out, node = tape.run(program, flat, (edge,))
-        edge = None if node is None else (node, 0)
-    return target._assign(out, edge)
-
-
-def check_cast(source: Any, target: Any) -> None:
-    """Raise torch's error where a result of one dtype cannot be written into a tensor of another."""
-    if source != target and not _args.can_cast(source, target):
-        raise RuntimeError(
-            f"result type {_types.long_name(source)} can't be cast to the desired output type "
-            f"{_types.long_name(target)}"
-        )

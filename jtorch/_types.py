@@ -265,3 +265,11 @@ strided, contiguous_format, preserve_format, channels_last, channels_last_3d, sp
 
 def _token_by_name(name: str) -> _Token:
     return tokens[name]
+
+
+def check_cast(source: Any, target: Any) -> None:
+    """Raise torch's error where a result of one dtype cannot be written into a tensor of another."""
+    if source != target and not _args.can_cast(source, target):
+        raise RuntimeError(
+            f"result type {long_name(source)} can't be cast to the desired output type {long_name(target)}"
+        )
