@@ -5,7 +5,7 @@ them, or a function without arguments that makes the call, or two of them.
 import numpy as np
 
 import jtorch
-from jtorch import ops
+from jtorch import nn, ops
 from jtorch.nn import functional as F
 
 
@@ -54,22 +54,65 @@ def _affine_grid():
     F.affine_grid(jtorch.rand(2, 2, 3), (2, 1, 3, 4), align_corners=False)
 
 
+def _cell(name, gates):
+    states = (a(2, 4), a(2, 4)) if name == "lstm_cell" else a(2, 4)
+    return getattr(jtorch, name)(a(2, 3), states, a(4 * gates, 3), a(4 * gates, 4), a(4 * gates), a(4 * gates))
+
+
+def _network(mode, **options):
+    return getattr(nn, mode)(3, 4, **options)(a(3, 2, 3))
+
+
+def _layer(mode, gates=1):
+    states = [a(1, 2, 4)] * (2 if mode == "lstm" else 1)
+    params = [a(4 * gates, 3), a(4 * gates, 4), a(4 * gates), a(4 * gates)]
+    return getattr(jtorch, mode)(
+        a(3, 2, 3), states if mode == "lstm" else states[0], params, True, 1, 0.0, False, False, False
+    )
+
+
+def _packed():
+    return nn.RNN(3, 4)(nn.utils.rnn.pack_sequence([a(1, 3), a(3, 3)], enforce_sorted=False))
+
+
+def _clipped(clip, *options):
+    module = nn.Linear(3, 4)
+    module(a(2, 3)).sum().backward()
+    return clip(module.parameters(), *options)
+
+
+def _clusters(inputs):
+    return nn.AdaptiveLogSoftmaxWithLoss(3, 9, [4, 6]).log_prob(inputs)
+
+
 REACHED_BY: dict = {
     "_affine_grid": _affine_grid,
+    "_all_log_prob": lambda: _clusters(a(2, 3)),
     "_alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
     "_batch_norm_evaluation": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4)),
     "_batch_norm_training": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4), training=True),
+    "_class_log_prob": lambda: nn.AdaptiveLogSoftmaxWithLoss(3, 9, [4, 6])(a(2, 3), jtorch.tensor([1, 7])),
+    "_clipped_to_norm": lambda: _clipped(nn.utils.clip_grad_norm_, 0.5),
+    "_clipped_to_value": lambda: _clipped(nn.utils.clip_grad_value_, 0.5),
+    "_ctc_loss": "nn.functional.ctc_loss",
     "_dropout": (lambda: F.dropout(a(3, 4), 0.4), lambda: F.dropout2d(a(2, 3, 2, 2), 0.4)),
+    "_embedding": "nn.functional.embedding",
+    "_embedding_bag": "nn.functional.embedding_bag",
     "_fractional_max_pool": _pool_by_samples,
     "_grid_sample": "nn.functional.grid_sample",
     "_instance_norm": lambda: F.instance_norm(a(2, 3, 5), a(3), a(3).exp(), a(3), a(3)),
     "_max_unpool": lambda: F.max_unpool2d(*F.max_pool2d_with_indices(a(1, 2, 4, 4), 2), 2),
+    "_norms": lambda: ops.clipping._norms([a(3), a(2, 3)], 2.0),
     "_pair_distance": lambda: F.triplet_margin_with_distance_loss(a(3, 4), a(4, 3).mT, a(3, 4) + 1),
     "_randint": (lambda: ops.randint(0, 9, (3,)), lambda: ops.randint(2, 5, (2, 2))),
+    "_recurrent": (lambda: _network("LSTM", bidirectional=True, proj_size=2), lambda: _network("GRU")),
+    "_recurrent_dropping": lambda: _network("GRU", num_layers=2, dropout=0.5),
     "_rrelu": lambda: F.rrelu(a(3, 4), training=True),
     "_to_copy": lambda: a(3).to(jtorch.bfloat16),
     "_to_device": lambda: ops.casting._to_device(a(3), jtorch.device("cpu").jax()),
+    "_total_norm": lambda: nn.utils.get_total_norm([a(3), a(2, 3)]),
     "_triplet_loss": lambda: F.triplet_margin_with_distance_loss(a(3, 4), a(4, 3).mT, a(3, 4) + 1, swap=True),
+    "_weight_norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)).weight,
     "adaptive_max_pool1d_with_indices": lambda: F.adaptive_max_pool1d_with_indices(a(1, 2, 4), 2),
     "adaptive_max_pool2d_with_indices": lambda: F.adaptive_max_pool2d_with_indices(a(1, 2, 4, 4), 2),
     "adaptive_max_pool3d_with_indices": lambda: F.adaptive_max_pool3d_with_indices(a(1, 2, 2, 4, 4), 2),
@@ -78,6 +121,9 @@ REACHED_BY: dict = {
     "alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
     "attention_of": _attention,
     "attention_weights": _FORWARD,
+    "attention_with_dropout": lambda: F.scaled_dot_product_attention(a(2, 3, 4), a(2, 3, 4), a(2, 3, 4), dropout_p=0.5),
+    "bernoulli_like": lambda: a(3, 4).bernoulli_(0.4),
+    "canonical_mask": _multi_head,
     "cauchy": (lambda: ops.cauchy(a(3, 4)), lambda: ops.cauchy(a(3), 1.0, 2.0)),
     "celu_": lambda: F.celu_(a(3), 2.0),
     "chain_matmul": lambda: jtorch.chain_matmul(a(2, 3), a(3, 4), a(4, 2)),
@@ -102,11 +148,16 @@ REACHED_BY: dict = {
     "fill_diagonal": (lambda: ops.fill_diagonal(a(3, 3), 2.0), lambda: ops.fill_diagonal(a(7, 3), 2.0, wrap=True)),
     "fold": lambda: F.fold(a(1, 8, 6), (3, 4), (2, 2)),
     "fractional_max_pool2d": _pool_by_samples,
+    "fractional_max_pool2d_with_indices": lambda: F.fractional_max_pool2d_with_indices(a(2, 3, 6, 6), 2, 2),
     "fractional_max_pool3d": _pool_by_samples,
+    "fractional_max_pool3d_with_indices": lambda: F.fractional_max_pool3d_with_indices(a(1, 2, 4, 4, 4), 2, 2),
     "gather_counted": lambda: ops.getitem(a(4, 3), jtorch.tensor([True, False, True, True])),
     "gather_index": (lambda: a(4, 3)[jtorch.tensor([0, 2, 0])], lambda: a(4, 3)[:, jtorch.tensor([1])]),
     "geometric": (lambda: ops.geometric(a(3, 4), 0.4), lambda: ops.geometric(a(3), 0.2)),
     "getitem": (lambda: ops.getitem(a(4, 3), 1), lambda: ops.getitem(a(4, 3), (slice(1, 3), 0))),
+    "grouped_mm": lambda: F.grouped_mm(a(2, 3, 4), a(2, 4, 5)),
+    "gru": lambda: _layer("gru", 3),
+    "gru_cell": lambda: _cell("gru_cell", 3),
     "gumbel_softmax": (lambda: F.gumbel_softmax(a(3, 4)), lambda: F.gumbel_softmax(a(3, 4), hard=True, dim=0)),
     "hardtanh_": lambda: F.hardtanh_(a(3), -0.5, 0.5),
     "inverse": lambda: jtorch.inverse(positive(3)),
@@ -154,7 +205,12 @@ REACHED_BY: dict = {
     "lp_pool1d": lambda: F.lp_pool1d(a(2, 3, 6), 2.0, 2),
     "lp_pool2d": lambda: F.lp_pool2d(a(1, 2, 4, 4), 2.0, 2),
     "lp_pool3d": lambda: F.lp_pool3d(a(1, 2, 2, 4, 4), 2.0, 2),
+    "lstm": lambda: _layer("lstm", 4),
+    "lstm_cell": lambda: _cell("lstm_cell", 4),
     "lstsq_parts": lambda: ops.linalg_lstsq(a(4, 2), a(4, 3)),
+    "lu_nothing": lambda: jtorch.lu_unpack(*ops.linalg_lu_factor(positive(3)), unpack_data=False, unpack_pivots=False),
+    "lu_permutation": "lu_unpack",
+    "lu_triangles": "lu_unpack",
     "mask_as_numbers": _multi_head,
     "matrix_power": (lambda: jtorch.matrix_power(positive(3), 3), lambda: jtorch.matrix_power(positive(3), -1)),
     "max_pool1d_with_indices": lambda: F.max_pool1d_with_indices(a(1, 2, 4), 2),
@@ -165,8 +221,12 @@ REACHED_BY: dict = {
     "moments": "std_mean",
     "multi_head_attention_forward": _multi_head,
     "nonzero_vectors": lambda: jtorch.nonzero(a(3, 4) > 0, as_tuple=True),
+    "norm_except_dim": lambda: jtorch.norm_except_dim(a(3, 4), 2, 1),
+    "normal_like": lambda: a(3, 4).normal_(1.0, 2.0),
     "one_hot_of": lambda: F.one_hot(jtorch.tensor([0, 2, 1]), 4),
     "orgqr": lambda: jtorch.orgqr(a(4, 3), a(3)),
+    "pad_sequence": lambda: nn.utils.rnn.pad_sequence([a(1, 3), a(3, 3)]),
+    "padding_zeroed": lambda: ops.padding_zeroed(a(2, 3, 4), jtorch.tensor([[False, True, True]] * 2), False),
     "places_by": lambda: jtorch.repeat_interleave(jtorch.tensor([2, 0, 3])),
     "poisson": lambda: jtorch.poisson(a(3, 4).exp()),
     "power": "pow",
@@ -179,6 +239,10 @@ REACHED_BY: dict = {
     "relu_": lambda: F.relu_(a(3)),
     "repeat_by": lambda: jtorch.repeat_interleave(a(3, 2), jtorch.tensor([2, 0, 3]), 0),
     "repeat_each": lambda: jtorch.repeat_interleave(a(3, 2), 2, 1),
+    "rnn_relu": lambda: _layer("rnn_relu"),
+    "rnn_relu_cell": lambda: _cell("rnn_relu_cell", 1),
+    "rnn_tanh": lambda: _layer("rnn_tanh"),
+    "rnn_tanh_cell": lambda: _cell("rnn_tanh_cell", 1),
     "rrelu": lambda: F.rrelu(a(3, 4), training=True),
     "rrelu_": lambda: F.rrelu_(a(3)),
     "scaled_dot_product_attention": _attention,
@@ -192,6 +256,7 @@ REACHED_BY: dict = {
     "svd_values_only": lambda: jtorch.svd(a(4, 3), compute_uv=False),
     "swapaxes": lambda: jtorch.swapaxes(a(2, 3, 4), 0, 2),
     "swapdims": lambda: jtorch.swapdims(a(2, 3, 4), 0, 2),
+    "take_rows": _packed,
     "tensordot_of": lambda: jtorch.tensordot(a(2, 3), a(3, 4), 1),
     "threshold_": lambda: F.threshold_(a(3), 0.1, 2.0),
     "unfold_dimension": (lambda: a(5, 2).unfold(0, 3, 1), lambda: a(5).unfold(0, 2, 2)),

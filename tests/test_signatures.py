@@ -4,7 +4,7 @@ import importlib
 import inspect
 import re
 from inspect import isbuiltin
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_overloads
 
 import pytest
 import torch
@@ -22,7 +22,6 @@ MODULES = (
 _TORCHSCRIPT = "a part of torch's own dispatch or of TorchScript, which are not here"
 _SCALED = "an option of scaled_mm, which is not available"
 ABSENT: dict[str, str] = {
-    "nn.attention": "attention kernels cannot be chosen by name: XLA chooses",
     "nn.common_types": "aliases for annotations, meant for torch's own files",
     "nn.modules": "the files of torch's own package; each class is in nn itself",
     "nn.functional.assert_int_or_pair": "a check of torch's own arguments",
@@ -31,13 +30,17 @@ ABSENT: dict[str, str] = {
     "nn.functional.has_torch_function_variadic": _TORCHSCRIPT,
     "nn.functional.ScalingType": _SCALED,
     "nn.functional.SwizzleType": _SCALED,
-    "nn.utils.rnn.PackedSequence_": "the tuple that torch's PackedSequence is made of",
     "nn.utils.rnn.bind": "a function of torch's own file, None-safe application",
 }
 """Public names of torch that are not here on purpose, each with its reason."""
 
 OTHER: dict[str, str] = {
+    "nn.Container": "torch's takes positional arguments too, and ignores them; here they raise",
     "nn.NLLLoss2d": "torch hides the arguments of the class that it stands for",
+    "nn.GRU": "proj_size is listed, which torch takes only to refuse it",
+    "nn.RNN": "proj_size is listed, which torch takes only to refuse it",
+    "nn.utils.rnn.PackedSequence_": "the tuple under PackedSequence has its defaults",
+    "nn.parameter.UninitializedTensorMixin": "a base class, which is not called",
 }
 """Names whose parameters differ on purpose, each with its reason."""
 
@@ -69,6 +72,8 @@ def _at(library: Any, path: str) -> Any:
 def _default(value: Any) -> Any:
     if value is inspect.Parameter.empty or isinstance(value, int | float | str | tuple | None):
         return value
+    if callable(value):
+        return value.__name__
     return re.findall(r"\w+", repr(value))[-1]  # a dtype by its name
 
 
@@ -109,15 +114,15 @@ def _theirs(path: str) -> list[tuple] | None:
     except ValueError:
         return _documented(function)
     names = [name for name, *_ in found]
-    if names == ["args", "kwargs"]:
-        function = _hidden(path, function)
-        found = _parameters(function)
-    return found
+    if names != ["args", "kwargs"]:
+        return found
+    overloads = get_overloads(function.__init__) if inspect.isclass(function) else ()
+    return _parameters(overloads[0])[1:] if overloads else _parameters(_hidden(path, function))
 
 
 def _derived(ours: list[tuple], theirs: list[tuple]) -> list[tuple]:
-    """Our parameters without `key`, which sampling functions take beside; with `out`, which every op takes unlisted."""
-    found = [p for p in ours if p[0] != "key"]
+    """Our parameters without the key that sampling functions take beside; with `out`, which every op takes unlisted."""
+    found = [p for p in ours if p[0] not in ("key", "dropout_key") or p in theirs]
     if theirs and theirs[-1][0] == "out" and (not found or found[-1][0] != "out"):
         found.append(theirs[-1])
     return found
