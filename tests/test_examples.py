@@ -64,7 +64,7 @@ def test_digits_example_fails_below_its_accuracy(tmp_path):
     assert "expected at least 97%" in done.stderr
 
 
-@pytest.mark.parametrize(("model", "bound"), [("lstm", 1.65)])
+@pytest.mark.parametrize(("model", "bound"), [("lstm", 1.65), ("transformer", 1.8)])
 def test_characters_example_learns(model, bound, tmp_path):
     command = [str(ROOT / "examples" / "train_characters.py"), "--model", model, "--epochs", "2", "--steps", "60"]
     done = _run(*command, cwd=tmp_path)
