@@ -68,7 +68,6 @@ class Entry:
         self.aliases = aliases(inputs)
         self.boxed = [_box_kind(x) for x in inputs]
         self.inside = True  # whether ops record inside the program
-        self.known: list[Source] | None = None
         self._discover([_array(x) for x in inputs])
         self._watch()
         self._build()
@@ -100,7 +99,7 @@ class Entry:
         outs: list = []
         describe = lambda x: self._described(x, capture, boxes, outs)  # noqa: E731
         self.results = [describe(x) for x in leaves]
-        self.changes = [(change, describe(change.after)) for change in _changes(capture)]
+        self.changes = [(change.emptied(), describe(change.after)) for change in _changes(capture)]
         self.count = len(outs)
         self.writes = [
             i for i, (s, v) in enumerate(zip(capture.sources, capture.values, strict=True)) if _written(s, v)

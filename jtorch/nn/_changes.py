@@ -24,10 +24,10 @@ class Change(NamedTuple):
     before: Any
     after: Any  # or GONE
 
-    @property
-    def place(self) -> tuple[int, str]:
-        """Which attribute of which module."""
-        return id(self.module), self.name
+    def emptied(self) -> "Change":
+        """The same without the values, which belong to one run."""
+        same = self.before if self.after is self.before else None
+        return self._replace(before=same, after=same if same is not None else GONE)
 
     def apply(self, value: Any) -> None:
         """Set the attribute to `value`; a list, dictionary or set that was filled anew stays the object that it is."""
