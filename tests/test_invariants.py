@@ -154,6 +154,7 @@ def _keyed(call: Call) -> Call:
     if call.op.name not in RANDOM:
         return call
     args, kwargs = jax.tree.unflatten(call.tree, call.leaves)
+    kwargs.pop("generator", None)  # another way to say where numbers come from
     bound = call.op.__signature__.bind(*args, **kwargs)
     bound.arguments[_key_name(call.op)] = KEY
     leaves, tree = jax.tree.flatten((bound.args, bound.kwargs), is_leaf=_is_whole)

@@ -60,7 +60,7 @@ def _check_randint(low, high, size, dtype=None, key=None):
 
 @op(method=False, function=False, differentiable=False, validate=_check_randint)
 def _randint(
-    low: Scalar, high: Scalar, size: Sequence[int], dtype: DType | None = None, key: Key | None = None
+    low: Scalar, high: Scalar, size: Sequence[int], *, dtype: DType | None = None, key: Key | None = None
 ) -> Array:
     """Whole numbers, see randint."""
     return integers(key, _sizes("randint", tuple(size)), low, high, dtype or _args.long_dtype())
@@ -79,7 +79,7 @@ def randint(*args, low=0, high=None, size=None, dtype=None, key=None):
     _args.check(len(sizes) == 1, f"randint(): expected one size, got {args}", TypeError)
     numbers += [] if high is None else [high]
     _args.check(len(numbers) in (1, 2), f"randint(): expected [low,] high and size, got {args}", TypeError)
-    return _randint(*([low, *numbers][-2:]), sizes[0], dtype, key)
+    return _randint(*([low, *numbers][-2:]), sizes[0], dtype=dtype, key=key)
 
 
 @op(method=False, differentiable=False)

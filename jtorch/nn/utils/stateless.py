@@ -9,6 +9,7 @@ import jax
 
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
+from jtorch.nn._changes import note
 from jtorch.nn.module import Module
 from jtorch.nn.parallel import DataParallel
 from jtorch.ops._args import check
@@ -80,7 +81,7 @@ def _with_values(module: Any, given: dict, tie_weights: bool, strict: bool) -> I
     before = {name: registry.get(own, _slot) for name, (registry, own) in slots.items()}
     if state.session is not None:  # what the program depends on are the tensors that are there otherwise
         for each in module.modules():
-            state.session.called(each)
+            note(each)
     try:
         for name, (registry, own) in slots.items():
             registry[own] = boxes[name]
