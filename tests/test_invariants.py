@@ -257,6 +257,10 @@ def _weights(array):
     return jnp.asarray(numbers * (1 - 0.5j) if jnp.iscomplexobj(array) else numbers).astype(array.dtype)
 
 
+KEEP_THEIR_DTYPE = {"float_power"}
+"""Whose form in place torch refuses where the result has another dtype."""
+
+
 @pytest.mark.parametrize("name", INPLACE)
 def test_in_place_is_out_of_place(name):
     for call in calls_of(name):
@@ -266,7 +270,9 @@ def test_in_place_is_out_of_place(name):
         target, before = tensors[0], call.arrays[0]
         expected = _flat(call.run(call.arrays))[0]
         twin = getattr(jtorch.Tensor, name + "_")
-        fits = jtorch.can_cast(jtorch.Tensor(expected).dtype, target.dtype)
+        fits = expected.dtype == before.dtype
+        if name not in KEEP_THEIR_DTYPE:
+            fits = jtorch.can_cast(jtorch.Tensor(expected).dtype, target.dtype)
         if call.op.view or (expected.shape == before.shape and fits):
             assert call.run(tensors, op=twin) is target
             _equal(target, expected.astype(before.dtype))
