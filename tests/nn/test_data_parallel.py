@@ -132,3 +132,14 @@ def test_gradients_go_back_from_one_device_to_another():
         second, = jtorch.autograd.grad(x.grad.sum(), x)
         close(second.jax(), [8.0, 8.0])
     """)
+
+
+def test_gradients_on_several_devices_are_clipped_together():
+    on_eight_devices("""
+        parameters = [nn.Parameter(jtorch.ones(4)) for _ in range(2)]
+        for parameter, device in zip(parameters, jax.devices()):
+            parameter._grad = jtorch.Tensor(jax.device_put(np.ones(4, np.float32), device))
+        close(nn.utils.clip_grad_norm_(parameters, 1.0).jax(), 8**0.5)
+        close(parameters[1].grad.jax(), np.full(4, 8**-0.5))
+        assert parameters[1].grad.jax().device.id == 1
+    """)
