@@ -14,16 +14,7 @@ GAPS: dict[str, str] = {
     "docs/nn.Module.to": "torch without CUDA raises an AssertionError for a GPU, torch with it a RuntimeError as here",
     "device_that_is_not_there": "an AssertionError in a torch built without CUDA, a RuntimeError here as in one with it",
     "view_sees_later_writes/none": "strides are read off the places of elements, and one element has no neighbour: its stride is the row-major one",
-    **dict.fromkeys(
-        [
-            "module/BatchNorm3d-float32-eval-6",
-            "module/InstanceNorm3d-float32-eval-5",
-            "module/InstanceNorm3d-float32-train-5",
-            "op/nn.functional.conv_transpose3d-float32-0",
-            "op/nn.functional.conv_transpose3d-float32-9",
-        ],
-        "sums in another order than torch's: elements that nearly cancel differ; the errors against float64 are of the same size",
-    ),
+    "op/nn.functional.conv_transpose3d-float32-9": "float32 sums: of kernel gradients up to 145 one is 6e-5 off float64's, the worst of torch's 4e-5",
     **dict.fromkeys(
         ["docs/Tensor.to", "docs/torch.tensor", "docs/torch.use_deterministic_algorithms"],
         "no GPU: a build of torch without CUDA raises AssertionError, one with CUDA what is raised here",
@@ -93,6 +84,18 @@ WITHOUT_X64: dict[str, str] = {
     ),
 }
 """Where jtorch differs from torch only with JTORCH_X64=0, besides all of those above."""
+
+UNOPTIMISED: dict[str, str] = {
+    **dict.fromkeys(
+        [
+            "module/BatchNorm3d-float32-eval-6",
+            "module/InstanceNorm3d-float32-eval-5",
+            "module/InstanceNorm3d-float32-train-5",
+        ],
+        "programs that XLA does not optimise sum one by one, and lose more to rounding than torch does",
+    ),
+}
+"""Where only the programs of these tests differ, which are not optimised; `test_optimised.py` runs them as users do."""
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

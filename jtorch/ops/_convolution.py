@@ -125,15 +125,19 @@ def _pointwise(x: Array, w: Array, window: Window) -> Array:
 
 
 def _by_depth(x: Array, w: Array, window: Window) -> Array:
-    """Three dimensions as two: slices of the depth are batches, the depth of the kernel is more channels."""
+    """Three dimensions as two: the sum over the depth of the kernel, with slices of the input's depth as batches.
+
+    Sums of few terms that are added up lose less to rounding than one long sum.
+    """
     out = window.sizes(x.shape[2:], w.shape[2:])[0]
     x = pad_spatial(x, (window.pads[0], (0, 0), (0, 0)))
-    stride, dilation = window.stride[0], window.dilation[0]
-    taps = [lax.slice_in_dim(x, i, i + (out - 1) * stride + 1, stride, 2) for i in _offsets(w.shape[2], dilation)]
-    stacked = jnp.moveaxis(jnp.stack(taps, 2), 3, 1)  # N D' C K H W
-    flat = stacked.reshape(-1, x.shape[1] * w.shape[2], *x.shape[3:])
-    flat_window = Window(*(values[1:] for values in window))
-    y = _on_cpu(flat, w.reshape(w.shape[0], -1, *w.shape[3:]), flat_window, 1)
+    stride, flat_window = window.stride[0], Window(*(values[1:] for values in window))
+    parts = []
+    for place, start in enumerate(_offsets(w.shape[2], window.dilation[0])):
+        slices = jnp.moveaxis(lax.slice_in_dim(x, start, start + (out - 1) * stride + 1, stride, 2), 2, 1)
+        flat = slices.reshape(-1, *slices.shape[2:])  # N D' C H W -> (N D') C H W
+        parts.append(_on_cpu(flat, w[:, :, place], flat_window, 1))
+    y = functools.reduce(jnp.add, parts)
     return jnp.moveaxis(y.reshape(-1, out, *y.shape[1:]), 1, 2)
 
 
