@@ -7,6 +7,7 @@ JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_o
 """
 
 import argparse
+import itertools
 import os
 import pathlib
 import sys
@@ -101,6 +102,17 @@ def _seeded():
     jtorch.manual_seed(0)
     yield
     assert torch.is_grad_enabled() and jtorch.is_grad_enabled()
+
+
+_done = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _bounded_memory():
+    """Compiled programs are forgotten now and then: each is used by few tests, and they are 200,000 in a full run."""
+    yield
+    if next(_done) % 1000 == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture
