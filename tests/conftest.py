@@ -15,9 +15,10 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 X64 = os.environ.get("JTORCH_X64", "1") != "0"
 # Compilation is nearly all of the cost of these tests, and one-off programs gain nothing from being optimised.
-OPTIMISED = "--xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", "")
-if not OPTIMISED:
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+_LEVEL = "--xla_backend_optimization_level="
+if _LEVEL not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_LEVEL}0"
+OPTIMISED = f"{_LEVEL}0" not in os.environ["XLA_FLAGS"]  # workers find what the first process set
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import jax

@@ -20,7 +20,7 @@ from reach import REACHED_BY
 import jtorch
 from jtorch.ops import _op
 
-CALLS = 2
+CALLS = {"bounded": 1, "full": 2}
 """How many calls of each op are tried."""
 
 
@@ -103,6 +103,14 @@ def _runs(op):
             yield functools.partial(cases.ours(entry), *args, **kwargs)
 
 
+extent = [0]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _extent(request):
+    extent[0] = CALLS["full" if request.config.getoption("full") else "bounded"]
+
+
 @functools.cache
 def calls_of(name: str) -> tuple:
     """A few calls of an op with different arguments."""
@@ -112,10 +120,10 @@ def calls_of(name: str) -> tuple:
             warnings.simplefilter("ignore")
             run()
         found |= {_looks(call): call for call in reversed(calls)}
-        if len(found) >= CALLS:
+        if len(found) >= extent[0]:
             break
     assert found, f"no call of {name} found: say in reach.py how to reach it"
-    return tuple(found.values())[:CALLS]
+    return tuple(found.values())[: extent[0]]
 
 
 def _looks(call):
