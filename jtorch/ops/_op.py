@@ -62,6 +62,7 @@ class _Flags:
     differentiable: bool
     alias: tuple[str, ...]
     eager: bool
+    exact_out: bool
     validate: Callable | None
     node: Callable[..., str] | None
     __signature__: inspect.Signature
@@ -150,7 +151,7 @@ class Op(_Flags):
         if kwargs:
             kwargs = _respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
-                return _into(kwargs.pop("out"), self(*args, **kwargs))
+                return _into(kwargs.pop("out"), self(*args, **kwargs), self)
             if self.key_at is not None:
                 generator = kwargs.pop("generator", None)
         traced, static = self.bind(*args, **kwargs)
@@ -271,7 +272,7 @@ class Derived(_Flags):
         if kwargs:
             kwargs = _respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
-                return _into(kwargs.pop("out"), self.body(*args, **kwargs))
+                return _into(kwargs.pop("out"), self.body(*args, **kwargs), self)
         return self.body(*args, **kwargs)
 
     __get__ = Op.__get__
@@ -290,6 +291,7 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     differentiable: False for results that never carry gradients.
     alias: further names, or one.
     eager: the result's shape depends on values; never compiled.
+    exact_out: `out=` must have the dtype of the result, where otherwise it may be one that the result can be cast to.
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
     node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
     """
@@ -303,7 +305,7 @@ def derived(function: Callable | None = None, /, **flags: Any) -> Any:
 
 _FLAGS = {
     "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
-    "alias": (), "eager": False, "validate": None, "node": None,
+    "alias": (), "eager": False, "exact_out": False, "validate": None, "node": None,
 }  # fmt: skip
 
 
@@ -341,16 +343,19 @@ def _handler_of(kind: type) -> Callable | None:
     return _handlers[kind]
 
 
-def _into(out: Any, result: Any) -> Any:
+def _into(out: Any, result: Any, op: _Flags) -> Any:
     """Deliver a result into `out=`, a tensor or a tuple of them."""
     if isinstance(out, tuple | list):
         for o, r in zip(out, result, strict=True):
-            _into(o, r)
+            _into(o, r, op)
         return type(result)._make(out) if hasattr(result, "_make") else tuple(out)
     take: Any = getattr(out, "__jtorch_out__", None)
     _args.check(
         take is not None, f"out=: expected a Tensor, got {type(out).__name__}; arrays cannot be written", TypeError
     )
+    if op.exact_out:
+        dtypes = [_args.to_dtype(x.dtype) for x in (result, out)]
+        _args.check(dtypes[0] == dtypes[1], f"out=: expected a Tensor of {dtypes[0]}, got {dtypes[1]}", RuntimeError)
     take(result)
     return out
 

@@ -14,7 +14,7 @@ def _check_parts(name: str, one: Array, two: Array) -> None:
     _args.check(allowed, message.format(name, one.dtype, two.dtype), RuntimeError)
 
 
-@op(method=False)
+@op(method=False, exact_out=True)
 def complex(real: Array, imag: Array) -> Array:
     """`real + 1j * imag`.
 

@@ -64,7 +64,7 @@ def amin(input: Array, dim: int | Sequence[int] = (), keepdim: bool = False) -> 
     return _extreme("amin", input, dim, keepdim, False)
 
 
-@op
+@op(exact_out=True)
 def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The smallest and the greatest element over one dimension or all, as a named tuple (min, max).
 

@@ -93,7 +93,7 @@ def _check_gather(input: Array, dim: int, index: Array, sparse_grad: bool) -> No
     check_range("gather", index, input.shape[at] if input.ndim else 1, at, RuntimeError)
 
 
-@op(validate=_check_gather)
+@op(exact_out=True, validate=_check_gather)
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
     """The elements that the index names along one dimension: out[i][j] = input[index[i][j]][j] for dim 0.
 

@@ -222,7 +222,7 @@ def _check_multinomial(input, num_samples, replacement=False, key=None):
     )
 
 
-@op(differentiable=False, validate=_check_multinomial)
+@op(differentiable=False, exact_out=True, validate=_check_multinomial)
 def multinomial(input: Array, num_samples: int, replacement: bool = False, *, key: Key | None = None) -> Array:
     """Places drawn from each row with the probabilities that its weights stand for.
 
