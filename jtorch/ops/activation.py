@@ -353,7 +353,8 @@ def softmin(input: Array, dim: int | None = None, _stacklevel: Any = 3, dtype: D
     Raises:
         IndexError: no such dimension.
     """
-    return _along(lambda x, axis: jax.nn.softmax(-x, axis), "softmin", input, dim, _stacklevel, dtype)
+    _args.check(input.dtype != jnp.bool_, "softmin(): expected numbers, got bool", RuntimeError)
+    return _along(jax.nn.softmax, "softmin", -input, dim, _stacklevel, dtype)  # unsigned integers wrap, as in torch
 
 
 @op(method=False, function=False)
