@@ -126,13 +126,18 @@ class Capture:
         array = tensor._raw_value
         return array if isinstance(array, Tracer) else self._lift(tensor)
 
-    def check_fresh(self, tensor: Any) -> None:
-        """Raise for a tensor from outside: sharing its memory from now on would end with the run."""
-        root = tensor if tensor._base is None else tensor._base
-        if self.is_outside(root):
+    def check_exchange(self, tensor: Any, data: Any) -> None:
+        """Raise where `tensor.data = data` is about memory outside: what is shared or left there outlasts the run."""
+        if self.is_outside(data if data._base is None else data._base):
             raise RuntimeError(
                 "compile(): expected `.data` to be set to a tensor made inside, got one from outside, whose memory would "
                 "have to be shared; use copy_(), or set it outside"
+            )
+        views = [view for each in (tensor._views or {}).values() if (view := each()) is not None]
+        if any(view._base is tensor and not isinstance(view._seen(), Tracer) for view in views):
+            raise RuntimeError(
+                "compile(): expected a tensor whose `.data` is set to have no views outside, got one with some, which "
+                "would have to keep its old memory; use copy_(), or set it outside"
             )
 
     def _lift(self, tensor: Any) -> Any:

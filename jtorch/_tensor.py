@@ -295,6 +295,8 @@ class Tensor(Gradients, Conversion, Layout):
     def detach(self) -> "Tensor":
         """The same memory without the graph."""
         view = _blank(Tensor)
+        if state.session is not None:
+            state.session.read(self)  # so that the view is known to be made inside
         if self._base is not None or self._chain:
             self._value()
             view._raw_value = _without_gradient(self._raw_value) if self._chain is not CUT else None
@@ -320,7 +322,7 @@ class Tensor(Gradients, Conversion, Layout):
         value = value if isinstance(value, Tensor) else from_array(jnp.asarray(value))
         if state.session is not None:
             state.session.read(self)
-            state.session.check_fresh(value)
+            state.session.check_exchange(self, value)
         self._leave_memory()
         if self._raw_value is not value._value():
             self._put(value._value())

@@ -190,3 +190,31 @@ def test_tensor_from_outside_is_not_written_inside_a_jit():
     with pytest.raises(RuntimeError, match="of this trace"):
         jax.jit(lambda x: outside.add_(jtorch.Tensor(x)).jax())(jnp.ones(3))
     assert outside.tolist() == [0, 0, 0]
+
+
+def test_data_set_inside_a_compiled_step():
+    p = nn.Parameter(jtorch.ones(2))
+
+    @jtorch.compile
+    def step():
+        before = p.data
+        p.data = before * 2
+        return before + 0
+
+    assert [step().tolist(), step().tolist(), p.tolist()] == [[1, 1], [2, 2], [4, 4]]
+
+
+def test_data_set_inside_a_compiled_step_is_refused_where_a_view_outside_keeps_the_memory():
+    p = nn.Parameter(jtorch.ones(2))
+    view = p.detach()
+
+    @jtorch.compile
+    def step():
+        p.data = p.data * 2
+
+    with pytest.raises(RuntimeError, match="no views outside"):
+        step()
+    assert (p.tolist(), view.tolist()) == ([1, 1], [1, 1])
+    del view
+    step()
+    assert p.tolist() == [2, 2]
