@@ -23,6 +23,8 @@ class _State(threading.local):
 
 
 state = _State()
+epoch = [0]
+"""Grows whenever a tensor's `requires_grad`, or an attribute or a hook of any module, changes: compiled code may not fit."""
 
 
 @contextlib.contextmanager

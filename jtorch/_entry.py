@@ -147,8 +147,9 @@ class Entry:
                     self.slots.setdefault(id(change.module), set()).add(change.name)
 
     def _watch(self) -> None:
-        """Note what the modules are like that this program fits."""
-        self.epoch = -1  # of the modules, when they were last found to be as they were
+        """Note what the tensors and modules are like that this program fits."""
+        self.epoch = -1  # when they were last found to be as they were
+        self.wanting = self._wanting()
         slots = [self.slots.get(id(module), frozenset()) for module in self.modules]
         self.signatures = [(m, s, m._signature(s)) for m, s in zip(self.modules, slots, strict=True)]
         for module, slots, _ in self.signatures:
@@ -156,6 +157,10 @@ class Entry:
                 if type(value) in CONTAINERS and name not in INTERNAL:
                     look = functools.partial(formed if name in slots else recorded, value)
                     self.guards.append((look, look()))
+
+    def _wanting(self) -> list[bool]:
+        """Which tensors from outside ask for gradients."""
+        return [source.owner._requires_grad for source in self.sources if source.slot == "self"]
 
     def _run_once(self, capture: Capture, arrays: list, then: Callable) -> list:
         """Run the function on tracers. Every tensor is as it was afterwards, whatever happens."""
@@ -209,6 +214,8 @@ class Entry:
         """Whether the program is right for the state as it is now."""
         if epoch[0] != self.epoch:
             if any(module._signature(slots) != before for module, slots, before in self.signatures):
+                return False
+            if self._wanting() != self.wanting:
                 return False
             self.epoch = epoch[0]
         return all(fetch() == value for fetch, value in self.guards)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtorch._capture import state
+from jtorch._capture import epoch, state
 from jtorch.autograd import tape
 from jtorch.ops import _args
 
@@ -47,8 +47,9 @@ class Gradients:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if not requires_grad and self._edge() is not None and self._node is not None:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
-        if self._node is None:
+        if self._node is None and self._requires_grad != bool(requires_grad):
             self._requires_grad = bool(requires_grad)
+            epoch[0] += 1
         return self
 
     @property

@@ -309,8 +309,8 @@ class Tensor(Gradients, Conversion, Layout):
         self._value()
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        self._node, self._requires_grad = None, False
-        return self
+        self._node = None
+        return self.requires_grad_(False)
 
     @property
     def data(self) -> "Tensor":

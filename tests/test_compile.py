@@ -148,6 +148,30 @@ def test_closure_tensor_is_lifted_not_baked_in():
     assert scale(x).tolist() == [5.0, 5.0] and scale.traces == 1
 
 
+def test_freezing_and_thawing_makes_programs_of_their_own():
+    net = Net()
+    optimizer = jtorch.optim.SGD(net.parameters, lr=0.1, momentum=0.9)
+
+    @jtorch.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.mse_loss(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step(*data())
+    before, other = arrays(net.w)[0], arrays(net.v)[0]
+    net.w.requires_grad_(False)
+    step(*data())
+    equal(arrays(net.w), [before], exactly=True)
+    assert net.w.grad is None and not np.array_equal(arrays(net.v)[0], other)
+    net.w.requires_grad_()
+    step(*data())
+    assert not np.array_equal(arrays(net.w)[0], before)
+    assert step.traces == 2
+
+
 def test_tied_weights():
     results = []
     for wrap in (lambda f: f, jtorch.compile):

@@ -15,6 +15,7 @@ from flax import nnx
 from flax.nnx import reprlib, visualization
 from flax.nnx.pytreelib import PytreeState
 
+from jtorch._capture import epoch
 from jtorch._tensor import Tensor, from_array
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
@@ -27,9 +28,6 @@ INTERNAL = frozenset(
     (*REGISTRIES, *HOOKS, "_non_persistent_buffers_set", "_compiled", "_pytree__state", "_pytree__nodes")
 )
 _FRAME = "_frame"
-
-epoch = [0]
-"""Grows whenever an attribute or a hook of any module changes: compiled code may not fit any more."""
 
 
 class _Static:
