@@ -6,7 +6,7 @@ torch's databases.
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -188,14 +188,17 @@ def check(
     except AssertionError:
         if expected.error is not None or got.error is not None or not values:
             raise
-        cotangents = _cotangents(torch) if gradients else None
-        limit = _run(torch, wrap(exact or theirs), *_doubled((args, kwargs)), cotangents)
         compare(got, expected, values=False, tolerance={})
-        if limit.error is not None or not _as_exact(got, expected, limit, tolerance or {}):
+
+        def in_double(move: Callable) -> Outcome:
+            vectors = _rounded_cotangents(expected.outputs, move) if gradients else None
+            return _run(torch, wrap(exact or theirs), *_doubled((args, kwargs), move), vectors)
+
+        if not _as_exact(got, expected, in_double, tolerance or {}):
             raise
 
 
-# rounding: where both are inexact, ours may be as far from the exact value as theirs is
+# rounding: where both are inexact, ours may be as far from the exact value as theirs is, or as it moves when inputs round
 
 _DOUBLE = {
     torch.float32: torch.float64,
@@ -204,24 +207,45 @@ _DOUBLE = {
     torch.complex64: torch.complex128,
 }
 
+_INEXACT = {*_DOUBLE, *_DOUBLE.values()}
 
-def _doubled(value: Any) -> Any:
-    """A copy of torch values in double precision."""
+
+def _doubled(value: Any, move: Callable) -> Any:
+    """A copy of torch values in double precision, each tensor multiplied by `1 + move(tensor)`."""
     if isinstance(value, torch.Tensor):
         wide = value.detach().clone().to(_DOUBLE.get(value.dtype, value.dtype))
+        if value.dtype in _DOUBLE:
+            wide = wide * (1 + move(value))
         return wide.requires_grad_(value.requires_grad)
-    return _inside(_doubled, value)
+    return _inside(lambda v: _doubled(v, move), value)
 
 
-def _as_exact(got: Outcome, expected: Outcome, exact: Outcome, tolerance: Mapping) -> bool:
-    """Whether no tensor of ours is farther from torch's than the tolerance and from the exact one than torch's is."""
-    parts = [
-        (tensors(to_torch(o.outputs), torch.Tensor), to_torch(o.arguments), to_torch(o.gradients))
-        for o in (got, expected, exact)
-    ]
-    triples = [triple for of in zip(*parts, strict=True) for triple in zip(*of, strict=True)]
-    triples = [tuple(None if t is None else t.detach() for t in triple) for triple in triples]
-    return all(_is_close(mine, yours, tolerance) or _is_rounding(mine, yours, exact) for mine, yours, exact in triples)
+def _rounded_cotangents(outputs: Any, move: Callable) -> Callable:
+    """The vectors that torch's gradients were of, dtypes of `outputs` included, in double precision and moved."""
+    draw, dtypes = _cotangents(torch), (t.dtype for t in tensors(outputs, torch.Tensor) if t.dtype in _INEXACT)
+    return lambda tensor: _doubled(draw(tensor).to(next(dtypes)), move)
+
+
+_DRAWS, _SPREAD = 8, 8
+"""How often inputs are moved by a rounding, and how much farther than the largest of these moves a result may be."""
+
+
+def _as_exact(got: Outcome, expected: Outcome, in_double: Callable, tolerance: Mapping) -> bool:
+    """Whether all of ours is within the tolerance of torch's, or as near to the result in double precision as it can be."""
+    stream = np.random.default_rng(0)
+
+    def rounding(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.finfo(tensor.dtype).eps * torch.tensor(stream.choice([-1.0, 1.0], tuple(tensor.shape)))
+
+    runs = [in_double(lambda _: 0), *(in_double(rounding) for _ in range(_DRAWS))]
+    if any(run.error is not None for run in runs):
+        return False
+    mine, yours, exact, *moved = (
+        [*tensors(to_torch(o.outputs), torch.Tensor), *to_torch(o.arguments), *to_torch(o.gradients)]
+        for o in (got, expected, *runs)
+    )
+    every = [[None if t is None else t.detach() for t in of] for of in zip(mine, yours, exact, *moved, strict=True)]
+    return all(_is_close(*of[:2], tolerance) or _is_rounding(*of[:3], of[3:]) for of in every)
 
 
 def _is_close(mine: torch.Tensor | None, yours: torch.Tensor | None, tolerance: Mapping) -> bool:
@@ -234,22 +258,28 @@ def _is_close(mine: torch.Tensor | None, yours: torch.Tensor | None, tolerance: 
     return False
 
 
-def _is_rounding(mine: torch.Tensor | None, yours: torch.Tensor | None, exact: torch.Tensor | None) -> bool:
-    """Whether nothing of ours is farther from the result in double precision than torch's own worst element."""
+def _is_rounding(
+    mine: torch.Tensor | None, yours: torch.Tensor | None, exact: torch.Tensor | None, moved: Sequence
+) -> bool:
+    """Whether nothing of ours is farther from the result in double precision than torch's own worst element is, or than
+    that result moves when the inputs are moved by a rounding."""
     if mine is None or yours is None or exact is None:
         return all(t is None or not t.any() for t in (mine, yours, exact))
     if not (yours.is_floating_point() or yours.is_complex()) or not yours.numel():
         return torch.equal(mine, yours.to(mine.dtype))
     wide, epsilon = _DOUBLE.get(yours.dtype, yours.dtype), torch.finfo(yours.dtype).eps
     mine, yours, exact = mine.to(wide), yours.to(wide), exact.to(wide)
-    if not torch.equal(mine.isfinite(), exact.isfinite()) or not torch.equal(yours.isfinite(), exact.isfinite()):
+    if not all(torch.equal(t.isfinite(), exact.isfinite()) for t in (mine, yours, *moved)):
         return False
     finite = exact.isfinite()
-    mine_off, yours_off = ((x - exact)[finite].abs() for x in (mine, yours))
+    if not finite.any():
+        return True
+    mine_off, yours_off, *moves = ((x - exact)[finite].abs() for x in (mine, yours, *moved))
     size = exact[finite].abs()
-    worst = yours_off.max().item() if yours_off.numel() else 0.0
-    limit = 1024 * epsilon * max(1.0, size.max().item() if size.numel() else 0.0)  # more than this is not rounding
-    return worst <= limit and bool((mine_off <= torch.clamp(epsilon * size, min=worst)).all())
+    worst = yours_off.max().item()
+    limit = 1024 * epsilon * max(1.0, size.max().item())  # more than this is not rounding
+    allowed = torch.clamp(torch.maximum(epsilon * size, _SPREAD * torch.stack(moves).amax(0)), min=worst)
+    return worst <= limit and bool((mine_off <= allowed).all())
 
 
 def check_second_order(

@@ -6,6 +6,7 @@ How they are computed is in _convolution; im2col (`unfold`) is in patches.
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
+from jax import lax
 
 from jtorch.ops import _args
 from jtorch.ops._convolution import Window, convolve, convolve_transposed, on_cpu
@@ -92,12 +93,19 @@ def _working(x: Array) -> Array:
     return wide(x) if on_cpu() else x
 
 
+def _shifted_by(y: Array, bias: Array) -> Array:
+    """The sum. XLA adds complex numbers up one by one, and would lose digits of the bias's gradient: so in two parts."""
+    if not jnp.iscomplexobj(y):
+        return y + bias
+    return lax.complex(y.real + bias.real, y.imag + bias.imag)
+
+
 def _batched(body: Callable, nd: int, input: Array, bias: Array | None) -> Array:
     """The body's result for a batched or unbatched input, with the bias added."""
     x = _working(input if input.ndim == nd + 2 else input[None])
     y = body(x)
     if bias is not None:
-        y = y + _working(bias).reshape(-1, *(1,) * nd)
+        y = _shifted_by(y, _working(bias).reshape(-1, *(1,) * nd))
     return (y if input.ndim == nd + 2 else y[0]).astype(input.dtype)
 
 
