@@ -479,3 +479,5 @@ from jtorch.random import initial_seed as initial_seed
 from jtorch.random import manual_seed as manual_seed
 from jtorch.random import seed as seed
 from jtorch.random import set_rng_state as set_rng_state
+from jtorch.serialization import load as load
+from jtorch.serialization import save as save

@@ -167,7 +167,8 @@ def test_names_say_something(path):
 
 
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
-          "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd}  # fmt: skip
+          "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
+          "jtorch.serialization": torch.serialization}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -215,6 +216,7 @@ def test_index_is_the_records(name):
         "nn/functional.py",
         "nn/utils/__init__.py",
         "optim/__init__.py",
+        "serialization/__init__.py",
     ],
 )
 def test_an_index_defines_nothing(index):

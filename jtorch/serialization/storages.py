@@ -1,0 +1,214 @@
+"""The bytes that tensors of a file share, and tensors as torch's files describe them: storage, offset, size, stride.
+
+Tensors whose parts of a storage overlap share memory when they are read, as in torch. What a file says of sizes is
+compared with what it holds before anything is made of it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jtorch import _types, _views
+from jtorch._tensor import Tensor, from_array
+from jtorch.autograd import no_grad
+from jtorch.nn.parameter import Buffer, Parameter
+from jtorch.ops import _args
+from jtorch.optim._entries import Step
+
+UNTYPED = "UntypedStorage"
+_TYPED = {
+    f"{_types.long_name(d.dtype)}Storage": d for d in _types.dtypes.values() if _types.long_name(d.dtype) != d.name
+}
+_OVERLAPPING = 2**27
+"""How many elements a tensor may have that repeats elements of its storage; JAX has to make them all."""
+
+
+def type_name(dtype: np.dtype) -> str:
+    """The name of torch's storage class for a dtype; the newer dtypes have none of their own."""
+    name = f"{_types.long_name(dtype)}Storage"
+    return name if name in _TYPED else UNTYPED
+
+
+def dtype_of(name: str) -> np.dtype:
+    """The dtype that a storage class stands for.
+
+    Raises: RuntimeError for one that JAX has no dtype for.
+    """
+    known = name == UNTYPED or name in _TYPED
+    _args.check(known, f"load(): expected storages of a dtype that JAX has, got {name}", RuntimeError)
+    return np.dtype(np.uint8) if name == UNTYPED else _TYPED[name].dtype
+
+
+class Storage:
+    """What a file holds under one key.
+
+    Args:
+        data: the elements, flat.
+        place: the device that they go to; None is JAX's default one.
+    """
+
+    def __init__(self, data: np.ndarray, place: Any):
+        self.data, self.place = data, place
+        self.users: list[tuple[Tensor, tuple]] = []
+
+    def cpu(self) -> "Storage":
+        """The same, for the CPU: what a `map_location` function may return."""
+        return Storage(self.data, _types.device("cpu"))
+
+    def cuda(self, device: Any = 0) -> "Storage":
+        """The same, for a GPU: what a `map_location` function may return."""
+        return Storage(self.data, _types.device("cuda", device) if isinstance(device, int) else _types.device(device))
+
+    def array(self, part: np.ndarray) -> jax.Array:
+        """Elements of it on their device."""
+        return jnp.asarray(part) if self.place is None else jax.device_put(part, self.place.jax())
+
+
+class Rebuilding:
+    """The tensors of one file, while they are read: torch's functions that make them, by torch's names."""
+
+    def __init__(self):
+        self._storages: list[Storage] = []
+
+    def functions(self) -> dict[str, Callable]:
+        """What the names in a file stand for."""
+        return {
+            "torch._utils._rebuild_tensor": self.tensor,
+            "torch._utils._rebuild_tensor_v2": self.tensor,
+            "torch._utils._rebuild_tensor_v3": self._of_dtype,
+            "torch._utils._rebuild_parameter": self._parameter,
+            "torch._utils._rebuild_parameter_with_state": self._parameter,
+            "torch._tensor._rebuild_from_type_v2": self._of_type,
+        } | {name: _refusal(name, what) for name, what in _REFUSED.items()}
+
+    def tensor(
+        self,
+        storage: Storage,
+        offset: int,
+        size: Sequence[int],
+        stride: Sequence[int],
+        requires_grad: bool = False,
+        hooks: Any = None,
+        metadata: Any = None,
+    ) -> Tensor:
+        """The tensor of some elements of a storage.
+
+        Raises: RuntimeError where the storage has no such elements.
+        """
+        return self._strided(storage, storage.data, offset, size, stride, requires_grad, metadata)
+
+    def _of_dtype(self, storage, offset, size, stride, requires_grad, hooks, dtype, metadata=None) -> Tensor:
+        whole = storage.data.nbytes % dtype.itemsize == 0
+        _args.check(whole, f"load(): expected whole elements of {dtype}, got {storage.data.nbytes} bytes", RuntimeError)
+        return self._strided(storage, storage.data.view(dtype.dtype), offset, size, stride, requires_grad, metadata)
+
+    def _strided(self, storage, data, offset, size, stride, requires_grad, metadata) -> Tensor:
+        _check_inside(data.size, offset, size, stride)
+        metadata = dict(metadata or {})
+        _args.check(
+            not set(metadata) - {"conj", "neg"}, f"load(): expected tensors without {sorted(metadata)}", RuntimeError
+        )
+        strides = [s * data.itemsize for s in stride]
+        raw = data.view(np.uint8).data if data.size else b""
+        part = np.ndarray(tuple(size), data.dtype, raw, offset * data.itemsize if data.size else 0, strides)
+        part = np.conj(part) if metadata.get("conj") else part
+        made = from_array(storage.array(np.negative(part) if metadata.get("neg") else part))
+        if requires_grad:
+            made.requires_grad_()
+        if not storage.users:
+            self._storages.append(storage)
+        if not metadata and part.size:
+            storage.users.append((made, (offset, tuple(size), tuple(stride), data)))
+        return made
+
+    def _parameter(self, data: Tensor, requires_grad: bool, hooks: Any, state: Any = None) -> Parameter:
+        return self._owned(Parameter(data.detach(), requires_grad), data)
+
+    def _of_type(self, make: Callable, kind: type, args: tuple, state: Any) -> Tensor:
+        data = make(*args)
+        state = state[0] if isinstance(state, tuple) else state
+        if state and state.get("_is_buffer"):
+            return self._owned(Buffer(data.detach(), persistent=bool(state.get("persistent", True))), data)
+        return data
+
+    def _owned(self, made: Any, data: Tensor) -> Any:
+        """A parameter or buffer of the data, which takes its place among the users of the storage."""
+        for storage in self._storages:
+            storage.users = [(made if user is data else user, where) for user, where in storage.users]
+        return made
+
+    def finish(self) -> None:
+        """Let tensors share memory where torch's would, and keep strides other than row-major ones."""
+        for storage in self._storages:
+            for group in _overlapping(storage.users):
+                if len(group) == 1 and _views.is_row_major(group[0][1][2], group[0][1][1]):
+                    continue
+                with no_grad():
+                    root = from_array(storage.array(group[0][1][3]))
+                    for user, (offset, size, stride, _) in group:
+                        user._share_memory_of(_part(root, offset, size, stride))
+
+
+def _part(root: Tensor, offset: int, size: tuple, stride: tuple) -> Tensor:
+    whole = offset == 0 and math.prod(size) == root.numel() and _views.is_row_major(stride, size)
+    if whole:
+        return root if root.shape == size else root.view(size)  # type: ignore[attr-defined]
+    return root.as_strided(size, stride, offset)  # type: ignore[attr-defined]
+
+
+def _check_inside(numel: int, offset: int, size: Sequence[int], stride: Sequence[int]) -> None:
+    numbers = [offset, *size, *stride]
+    sound = len(size) == len(stride) and all(type(n) is int and n >= 0 for n in numbers)
+    _args.check(sound, f"load(): expected sizes and strides of a tensor, got {size} and {stride}", RuntimeError)
+    count = math.prod(size)
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset - 1
+    _args.check(
+        last < numel,
+        f"load(): expected a storage of more than {last} elements, got {numel}: not enough data",
+        RuntimeError,
+    )
+    fits = count <= max(numel, _OVERLAPPING)
+    _args.check(fits, f"load(): expected at most {_OVERLAPPING} elements made of {numel}, got {count}", RuntimeError)
+
+
+def _overlapping(users: list) -> list[list]:
+    """The users in groups such that those of different groups have no element in common."""
+    groups: list[list] = []
+    reach = -1
+    for user in sorted(users, key=lambda user: user[1][0]):
+        offset, size, stride, data = user[1]
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if groups and offset <= reach and data.dtype == groups[-1][0][1][3].dtype:
+            groups[-1].append(user)
+        else:
+            groups.append([user])
+        reach = max(reach, last)
+    return groups
+
+
+_REFUSED = {
+    "torch._utils._rebuild_qtensor": "quantized",
+    "torch._utils._rebuild_sparse_tensor": "sparse",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    "torch._utils._rebuild_meta_tensor_no_storage": "meta",
+}
+
+
+def _refusal(name: str, what: str) -> Callable:
+    def refuse(*args: Any) -> Any:
+        raise NotImplementedError(f"load(): expected dense tensors, got a {what} one: JAX has none")
+
+    return refuse
+
+
+def geometry(tensor: Tensor) -> tuple[Tensor, int, tuple[int, ...], tuple[int, ...]]:
+    """What a file says of a tensor: the tensor whose elements are the storage, offset, size and stride."""
+    tensor._value()
+    base = None if isinstance(tensor, Step) else tensor._base  # counts that are read together are written one by one
+    if base is None or not (tensor._chain is _views.CUT or tensor._is_true_view()) or base.dtype != tensor.dtype:
+        return tensor, 0, tuple(tensor.shape), _views.row_major(tensor.shape)
+    return base, tensor.storage_offset(), tuple(tensor.shape), tensor._strides()
