@@ -217,6 +217,8 @@ def _doubled(value: Any, move: Callable) -> Any:
         if value.dtype in _DOUBLE:
             wide = wide * (1 + move(value))
         return wide.requires_grad_(value.requires_grad)
+    if isinstance(value, torch.nn.LinearCrossEntropyOptions):  # how to split the work, for float32 sums
+        return None
     return _inside(lambda v: _doubled(v, move), value)
 
 
@@ -226,16 +228,17 @@ def _rounded_cotangents(outputs: Any, move: Callable) -> Callable:
     return lambda tensor: _doubled(draw(tensor).to(next(dtypes)), move)
 
 
-_DRAWS, _SPREAD = 8, 8
-"""How often inputs are moved by a rounding, and how much farther than the largest of these moves a result may be."""
+_DRAWS, _SPREAD, _MOST = 8, 8, 64
+"""How often inputs are moved by a rounding, and how much farther than the largest of these moves a result may be; and
+how many roundings of the largest element the worst of torch's may be off to be an example."""
 
 
 def _as_exact(got: Outcome, expected: Outcome, in_double: Callable, tolerance: Mapping) -> bool:
     """Whether all of ours is within the tolerance of torch's, or as near to the result in double precision as it can be."""
     stream = np.random.default_rng(0)
 
-    def rounding(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.finfo(tensor.dtype).eps * torch.tensor(stream.choice([-1.0, 1.0], tuple(tensor.shape)))
+    def rounding(tensor: torch.Tensor) -> torch.Tensor:  # towards 0, so that probabilities stay what they are
+        return -2 * torch.finfo(tensor.dtype).eps * torch.tensor(stream.choice([0.0, 1.0], tuple(tensor.shape)))
 
     runs = [in_double(lambda _: 0), *(in_double(rounding) for _ in range(_DRAWS))]
     if any(run.error is not None for run in runs):
@@ -268,18 +271,20 @@ def _is_rounding(
     if not (yours.is_floating_point() or yours.is_complex()) or not yours.numel():
         return torch.equal(mine, yours.to(mine.dtype))
     wide, epsilon = _DOUBLE.get(yours.dtype, yours.dtype), torch.finfo(yours.dtype).eps
-    mine, yours, exact = mine.to(wide), yours.to(wide), exact.to(wide)
-    if not all(torch.equal(t.isfinite(), exact.isfinite()) for t in (mine, yours, *moved)):
+    there = exact.to(yours.dtype).isfinite()  # what the dtype can hold
+    if not torch.equal(mine.isfinite(), there) or not all(
+        torch.equal(t.to(yours.dtype).isfinite(), there) for t in moved
+    ):
         return False
-    finite = exact.isfinite()
-    if not finite.any():
-        return True
-    mine_off, yours_off, *moves = ((x - exact)[finite].abs() for x in (mine, yours, *moved))
-    size = exact[finite].abs()
-    worst = yours_off.max().item()
-    limit = 1024 * epsilon * max(1.0, size.max().item())  # more than this is not rounding
+    off = [(t.to(wide) - exact)[there].abs() for t in (mine, yours, *moved)]
+    if not there.any():
+        return torch.equal(mine.isnan(), exact.isnan())
+    mine_off, yours_off, *moves = off
+    size = exact[there].abs()
+    known = yours_off[yours_off.isfinite()]  # torch's own may have overflowed
+    worst = min(known.max().item(), _MOST * epsilon * max(1.0, size.max().item())) if known.numel() else 0.0
     allowed = torch.clamp(torch.maximum(epsilon * size, _SPREAD * torch.stack(moves).amax(0)), min=worst)
-    return worst <= limit and bool((mine_off <= allowed).all())
+    return bool((mine_off <= allowed).all())
 
 
 def check_second_order(

@@ -115,7 +115,8 @@ def prelu(input: Array, weight: Array) -> Array:
     Source: He et al., arXiv 1502.01852 (2015).
     """
     require_float("prelu", input)
-    return jnp.where(input > 0, input, _prelu_weight(input, weight) * input)
+    x = wide(input)  # its gradient adds up in float32
+    return jnp.where(x > 0, x, wide(_prelu_weight(input, weight)) * x).astype(input.dtype)
 
 
 @op(method=False, function=False)
@@ -237,6 +238,8 @@ def silu(input: Array, inplace: bool = False) -> Array:
     """
     require_float("silu", input, complex_too=True)
     x = wide(input)
+    if jnp.iscomplexobj(x):
+        return x / (1 + jnp.exp(-x))
     return (x * jax.nn.sigmoid(x)).astype(input.dtype)
 
 
@@ -273,14 +276,18 @@ def softplus(input: Array, beta: Scalar = 1.0, threshold: Scalar = 20.0) -> Arra
     return jnp.where(above, input, jax.nn.softplus(jnp.where(above, 0, scaled)) / beta)
 
 
-@op(method=False, function=False, promote="float")
+@op(method=False, function=False)
 def softsign(input: Array) -> Array:
     """`input / (1 + |input|)`.
 
     Shape: (*) -> (*)
     """
+    _args.check(input.dtype != jnp.bool_, "softsign(): expected numbers, got bool", NotImplementedError)
     x = wide(input)
-    return (x / (1 + jnp.abs(x))).astype(input.dtype)
+    below = 1 + jnp.abs(x)
+    if _args.is_inexact(x.dtype):
+        return (x / below).astype(input.dtype)
+    return x.astype(_args.default_float()) / below  # the smallest integer has no absolute value, as in torch
 
 
 @op(method=False, function=False, promote="float")

@@ -260,15 +260,21 @@ def linear_cross_entropy(
     """
     _linear_shapes(input, linear_weight, linear_bias)
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
-    logits = jnp.matmul(input, flat.T, precision=_args.precision())
+    dtype = _args.promote_types(input.dtype, linear_weight.dtype)
+    # 16-bit logits would cost more accuracy than the rest of the computation
+    logits = jnp.matmul(wide(input), wide(flat).T, precision=_args.precision())
     if linear_bias is not None:
-        logits = logits + linear_bias.reshape(-1)
+        logits = logits + wide(linear_bias.reshape(-1))
     logits = logits.reshape(*input.shape[:-1], *linear_weight.shape[:-1])
     given = ignore_index is not None
     message = f"linear_cross_entropy(): expected no ignore_index for class probabilities, got {ignore_index}"
     _args.check(not (given and target.shape == logits.shape), message, RuntimeError)
     index = ignore_index if given else -100
-    return cross_entropy.body(logits, target, weight, None, index, None, reduction, label_smoothing)
+    if weight is not None and _args.is_integral(target.dtype):
+        _fit_weight("linear_cross_entropy", logits.astype(dtype), weight)
+    weight = None if weight is None else wide(weight)
+    loss = cross_entropy.body(logits, target, weight, None, index, None, reduction, label_smoothing)
+    return loss.astype(dtype if _args.is_integral(target.dtype) else _args.promote_types(dtype, target.dtype))
 
 
 # margins
@@ -320,7 +326,7 @@ def multi_margin_loss(
     count = _rows(name, input, target, reduction)
     sized = weight is None or weight.shape == (count,)
     _args.check(sized, f"{name}(): expected {count} weights, got others", RuntimeError)
-    weight = _fit_weight(name, input, weight)
+    weight = _fit_weight(name, jnp.atleast_1d(input), weight)
     scores = wide(input).reshape(-1, count)
     fits = target.ndim <= 1 and target.size == scores.shape[0]
     _args.check(fits, f"{name}(): expected {scores.shape[0]} targets, got shape {target.shape}", RuntimeError)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, op
 from jtorch.ops.norms import vector_norm
@@ -84,7 +85,8 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> 
     """
     x1, x2 = _args.promote(x1, x2)
     _args.check(_args.is_float(x1.dtype), f"cosine_similarity(): expected float arrays, got {x1.dtype}", RuntimeError)
-    x1, x2 = jnp.broadcast_arrays(x1, x2)
+    dtype = x1.dtype
+    x1, x2 = jnp.broadcast_arrays(wide(x1), wide(x2))
     at = _args.dim(dim, x1.ndim, "cosine_similarity")
     axes = (at,) if x1.ndim else ()
 
@@ -92,4 +94,4 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> 
         norm = vector_norm(x, 2.0, axes, True)
         return x / (norm + jax.lax.stop_gradient(jnp.maximum(norm, eps) - norm))  # the bound has no gradient in torch
 
-    return jnp.sum(unit(x1) * unit(x2), axis=axes)
+    return jnp.sum(unit(x1) * unit(x2), axis=axes).astype(dtype)

@@ -245,9 +245,7 @@ def poisson_nll_loss(
     x, t = wide(input), wide(target)
     loss = jnp.exp(x) - t * x if log_input else x - t * jnp.log(x + eps)
     if full:
-        large = t > 1
-        safe = jnp.where(large, t, 1)
-        loss += jnp.where(large, safe * jnp.log(safe) - safe + jnp.log(2 * jnp.pi * safe) / 2, 0)
+        loss += jnp.where(t > 1, t * jnp.log(t) - t + jnp.log(2 * jnp.pi * t) / 2, 0)
     return reduced("poisson_nll_loss", loss, reduction, size_average, reduce).astype(input.dtype)
 
 

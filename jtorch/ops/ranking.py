@@ -33,7 +33,7 @@ def hinge_embedding_loss(
     return reduced("hinge_embedding_loss", loss, reduction).astype(input.dtype)
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def margin_ranking_loss(
     input1: Array,
     input2: Array,
@@ -53,8 +53,14 @@ def margin_ranking_loss(
     shapes = f"{input1.shape}, {input2.shape}, {target.shape}"
     _args.check(same, f"margin_ranking_loss(): expected as many dimensions in each, got {shapes}", RuntimeError)
     broadcast("margin_ranking_loss", input1, input2, target)
-    loss = at_least(margin - wide(target) * (wide(input1) - wide(input2)), 0)
-    return reduced("margin_ranking_loss", loss, reduction, size_average, reduce).astype(input1.dtype)
+    one, two = _args.promote(input1, input2)
+    _args.check(one.dtype != jnp.bool_, "margin_ranking_loss(): expected numbers, got bool", RuntimeError)
+    sign, apart = _args.promote(target, wide(one) - wide(two))
+    apart = -sign * apart  # integers wrap around in their own dtypes, as in torch
+    dtype = _args.promote_types(one.dtype, target.dtype)
+    dtype = dtype if _args.is_inexact(dtype) else _args.default_float()
+    loss = at_least(apart.astype(jnp.promote_types(apart.dtype, dtype)) + margin, 0)
+    return reduced("margin_ranking_loss", loss, reduction, size_average, reduce).astype(dtype)
 
 
 @op(method=False, function=False)
@@ -97,7 +103,9 @@ def _check_triplet(name: str, anchor: Array, positive: Array, negative: Array, m
 def _distance(one: Array, two: Array, p: float, eps: float) -> Array:
     """The p-norm of the differences along the last dimension, each moved by eps away from 0."""
     broadcast("triplet_margin_loss", one, two)
-    size = jnp.abs(one - two + eps)
+    apart = one - two  # integers wrap around in their own dtype, as in torch
+    apart = apart if _args.is_inexact(apart.dtype) else apart.astype(_args.default_float())
+    size = jnp.abs(apart + eps)
     if p == 2:
         return jnp.sqrt(jnp.sum(size * size, -1))
     if p == 1:
@@ -136,11 +144,11 @@ def triplet_margin_loss(
     _check_triplet("triplet_margin_loss", anchor, positive, negative, margin)
     anchor, positive, negative = _args.promote(anchor, positive, negative)
     _args.check(anchor.dtype != jnp.bool_, "triplet_margin_loss(): expected numbers, got bool", RuntimeError)
-    anchor, positive, negative = _args.promote(anchor, positive, negative, to_float=True)
+    dtype = jnp.finfo(anchor.dtype).dtype if _args.is_inexact(anchor.dtype) else _args.default_float()
     a, b, c = wide(anchor), wide(positive), wide(negative)
     between = _distance(b, c, p, eps) if swap else None
     loss = _triplet(_distance(a, b, p, eps), _distance(a, c, p, eps), between, margin)
-    return reduced("triplet_margin_loss", loss, reduction, size_average, reduce).astype(anchor.dtype)
+    return reduced("triplet_margin_loss", loss, reduction, size_average, reduce).astype(dtype)
 
 
 @op(method=False, function=False, promote="float")
