@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _types, random
+from jtorch import _types
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args, creation, sampling
 
@@ -224,7 +224,7 @@ def _like(make: Callable) -> Callable:
         memory_format: Any = None, pin_memory: bool = False, generator: Any = None, **kwargs: Any,
     ) -> Any:  # fmt: skip
         if generator is not None:
-            kwargs["key"] = random.next_key(make.__name__, generator)
+            kwargs["generator"] = generator
         made = make(input, *args, **kwargs)
         if not isinstance(made, Tensor):
             return made
@@ -262,11 +262,11 @@ def _drawn(make: Callable) -> Callable:
     create = _creator(make)
 
     def drawn(*args: Any, generator: Any = None, **kwargs: Any) -> Any:
-        return create(*args, key=random.next_key(make.__name__, generator), **kwargs)
+        return create(*args, generator=generator, **kwargs)
 
     drawn.__name__ = drawn.__qualname__ = make.__name__
     drawn.__doc__ = make.__doc__
-    kept = [p for p in inspect.signature(create).parameters.values() if p.name != "key"]
+    kept = [p for p in inspect.signature(create).parameters.values() if p.name not in ("key", "generator")]
     generator = inspect.Parameter("generator", inspect.Parameter.KEYWORD_ONLY, default=None)
     drawn.__signature__ = inspect.Signature([*kept, generator])  # type: ignore[attr-defined]
     return drawn

@@ -1,7 +1,9 @@
-"""Random numbers: `manual_seed`, `Generator`, and the key that a sampling op gets when none is given.
+"""Random numbers: `manual_seed`, `Generator`, and what a sampling op draws from when it is given no key.
 
-A generator is a box with a JAX key. An op that samples takes a key split off the default generator; compiled steps
-carry the box like any other state. On plain arrays, or inside somebody else's `jax.jit`, keys come from `key=` or from
+A generator is one box with two engines, seeded together. What is drawn outside compiled code comes from the host, from
+the stream that PyTorch draws on a CPU, so that the same seed gives the same numbers and the same initial weights: see
+`_draws`. Compiled steps, and draws in the shape of tensors on other devices, take JAX keys split off the box's key, which
+is carried like any other state. On plain arrays, or inside somebody else's `jax.jit`, keys come from `key=` or from
 `with keyed(key):`. Where there is none inside such a trace, a draw raises: a key baked into compiled code would give
 the same "random" numbers on every call.
 """
@@ -17,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _types
+from jtorch import _draws, _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
-from jtorch.ops import _op
+from jtorch._twister import STATE_BYTES, Twister
+from jtorch.ops import _args, _op, sampling
 
 
 @jax.jit
@@ -39,8 +42,9 @@ class Generator:
 
     def __init__(self, device: Any = "cpu"):
         self.device = _types.device(device)
-        self._seed = 0
+        self._seed = _FIRST_SEED
         self._box: Tensor | None = None
+        self._host: Twister | None = None
 
     def _state(self) -> Tensor:
         if self._box is None:  # made at first use: importing allocates nothing on a device
@@ -49,9 +53,16 @@ class Generator:
             return box
         return self._box
 
+    def stream(self) -> Twister:
+        """The engine of draws on the host."""
+        if self._host is None:  # made at first use, as the box
+            self._host = Twister(self._seed)
+        return self._host
+
     def manual_seed(self, seed: int) -> "Generator":
         """Start the sequence that belongs to a seed."""
-        self._seed = int(seed) % 2**64
+        self._seed = _seed_of(seed)
+        self._host = None
         if self._box is not None:
             self._box._rebind(jnp.asarray(_seed_data(self._seed)))
         return self
@@ -66,21 +77,28 @@ class Generator:
         return self._seed
 
     def get_state(self) -> Tensor:
-        """The state as a tensor of bytes."""
-        data = np.asarray(self._state()._concrete("get_state"))
-        return from_array(jnp.asarray(np.frombuffer(data.tobytes() + np.uint64(self._seed).tobytes(), np.uint8)))
+        """The state as a tensor of bytes, in the layout of torch's generator for the CPU, which takes them too."""
+        data = _seed_data(self._seed) if self._box is None else np.asarray(self._box._concrete("get_state"))
+        key = bytes(8) if np.array_equal(data, _seed_data(self._seed)) else data.tobytes()
+        return from_array(jnp.asarray(np.frombuffer(self.stream().state(self._seed, key), np.uint8)))
 
     def set_state(self, new_state: Tensor) -> None:
-        """Go back to a state that `get_state` gave.
+        """Go back to a state that `get_state` gave, here or in torch.
 
         Raises:
             TypeError: it is not such a state.
+            RuntimeError: its bytes are not those of a state.
         """
         data = np.asarray(new_state._value())
-        if data.dtype != np.uint8 or data.size != 16:
-            raise TypeError("set_state(): expected the 16 bytes that get_state() gave, got something else")
-        self._seed = int(np.frombuffer(data[8:].tobytes(), np.uint64)[0])
-        self._state()._rebind(jnp.asarray(np.frombuffer(data[:8].tobytes(), np.uint32)))
+        if data.dtype != np.uint8 or data.size != STATE_BYTES:
+            raise TypeError(
+                f"set_state(): expected the {STATE_BYTES} bytes that get_state() gave, got {data.size} of {data.dtype}"
+            )
+        host = Twister(0)
+        self._seed, key = host.set_state(data.tobytes())
+        self._host = host
+        words = np.frombuffer(key, np.uint32) if any(key) else _seed_data(self._seed)
+        self._state()._rebind(jnp.asarray(words))
 
     def next_key(self) -> jax.Array:
         """A key that no other draw gets."""
@@ -88,6 +106,17 @@ class Generator:
         left, key = _split(box._value())
         box._rebind(left)
         return key
+
+
+_FIRST_SEED = 67280421310721
+"""What torch's generators start from."""
+
+
+def _seed_of(seed: int) -> int:
+    seed = int(seed)
+    message = "Overflow when unpacking long long: expected a seed from -2**63 to 2**64 - 1, got {}"
+    _args.check(-(2**63) <= seed < 2**64, message.format(seed), RuntimeError)
+    return seed % 2**64
 
 
 def _seed_data(seed: int) -> np.ndarray:
@@ -187,4 +216,29 @@ def _is_traced() -> bool:
     return isinstance(jnp.zeros(()), Tracer)
 
 
+def _drawn_on_host(op: Any, traced: tuple, static: tuple, generator: Generator | None) -> Any:
+    """The result that an op draws from the host's engine; None where it is to draw from a key."""
+    keyed = _keyed and generator is None
+    if keyed or state.session is not None or op.name not in _draws.twins or not _all_on_host(traced) or _is_traced():
+        return None
+    boxed = any(isinstance(value, Tensor) for value in traced)
+    drawn = _draws.draw((generator or default_generator).stream(), op, traced, static)
+    if not boxed or isinstance(drawn, Tensor):
+        return drawn
+    result = from_array(drawn)
+    for value in traced if op.differentiable and state.grad else ():
+        if isinstance(value, Tensor) and value.requires_grad:
+            result = sampling.drawn_by(value, result)
+    return result
+
+
+def _all_on_host(values: tuple) -> bool:
+    for value in values:
+        array = value._value() if isinstance(value, Tensor) else value
+        if isinstance(array, jax.Array) and (isinstance(array, Tracer) or array.device.platform != "cpu"):
+            return False
+    return True
+
+
 _op.key_source.append(next_key)
+_op.host_source.append(_drawn_on_host)

@@ -32,6 +32,10 @@ RANDOM_NAMES = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal",
                 "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout",
                 "nn.functional.multi_head_attention_forward", "nn.functional.scaled_dot_product_attention",
                 "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d"}  # fmt: skip
+STREAMS = RANDOM_NAMES - {
+    name for name in RANDOM_NAMES if "attention" in name or "fractional" in name or "rrelu" in name
+}
+"""Those that draw torch's numbers."""
 UNDEFINED = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"}
 """Entries whose values mean nothing."""
 

@@ -81,8 +81,9 @@ def test_readme_block_runs(block, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_readme_shows_all_four_ways():
-    assert [title for title, _ in PYTHON_BLOCKS] == ["Tensors", "Compiled", "Plain arrays", "Inside Flax NNX and Optax"]
+def test_readme_shows_every_way():
+    titles = ["Tensors", "Compiled", "Plain arrays", "Inside Flax NNX and Optax", "Files"]
+    assert [title for title, _ in PYTHON_BLOCKS] == titles
 
 
 def test_benchmarks_print_their_tables_and_write_their_figures(tmp_path):

@@ -1,6 +1,7 @@
 """Every function of torch's op database that jtorch has, against torch: values, gradients, forms and errors."""
 
 import cases
+import jax
 import parity
 import pytest
 import torch
@@ -29,7 +30,7 @@ def _is_defined(entry, theirs, sample) -> bool:
     """Whether two calls of torch's function give the same, so that there is a value to compare with."""
     if entry.name in cases.UNDEFINED:
         return False
-    if entry.name not in cases.RANDOM_NAMES:
+    if entry.name not in cases.RANDOM_NAMES or (entry.name in cases.STREAMS and jax.config.jax_enable_x64):
         return True
     torch.manual_seed(1)
     draws = [theirs(*parity.fresh(_arguments(sample)), **parity.fresh(sample.kwargs)) for _ in range(8)]
@@ -40,12 +41,14 @@ def _is_defined(entry, theirs, sample) -> bool:
 @pytest.mark.x64_off
 def test_op(case):
     sample, theirs = case.sample(), cases.theirs(case.entry)
+    defined = _is_defined(case.entry, theirs, sample)
+    torch.manual_seed(0)
     parity.check(
         cases.ours(case.entry),
         theirs,
         *_arguments(sample),
         kwargs=sample.kwargs,
-        values=_is_defined(case.entry, theirs, sample),
+        values=defined,
         tolerance=case.tolerance(),
         gradients=not _has_ties(case),
         finish=_without_places if _has_ties(case) else None,

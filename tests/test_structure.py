@@ -22,7 +22,7 @@ OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typi
 LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
-     "_capture", "_settings", "_version"),
+     "_capture", "_settings", "_version", "_twister", "_draws"),
     ("nn", "optim", "cuda"),
     ("_compile", "_entry", "func", "serialization", "testing"),
 )  # fmt: skip

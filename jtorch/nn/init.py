@@ -12,7 +12,7 @@ import numpy as np
 from jtorch import _capture
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad_mode
-from jtorch.ops import _args
+from jtorch.ops import _args, sampling
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
 
@@ -270,8 +270,13 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: typin
     _args.check(tensor.ndim == 2, "Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     tensor.normal_(0, std, generator=generator)  # type: ignore[attr-defined]
-    ranks = _draw((rows, columns), tensor, generator).argsort(0).argsort(0)
-    keep = ranks >= math.ceil(sparsity * rows)
+    count = math.ceil(sparsity * rows)
+    if _capture.state.session is not None or _capture.in_foreign_trace():
+        keep = _draw((rows, columns), tensor, generator).argsort(0).argsort(0) >= count
+    else:
+        orders = [sampling.randperm(rows, generator=generator) for _ in range(columns)]
+        places = np.argsort(np.reshape(np.asarray(orders), (columns, rows)), 1).T
+        keep = jnp.asarray(places >= count)
     tensor._assign(tensor._value() * keep.astype(tensor._value().dtype), None)
     return tensor
 

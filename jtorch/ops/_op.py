@@ -36,6 +36,9 @@ key_source: list[Callable[[str, Any], Array]] = []
 """Where a sampling op called without `key=` takes one, given its name and the `generator=` of the call, if any; the
 random module puts its source here."""
 
+host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
+"""What is asked before that for the result itself: where the host draws, with the op's arguments and the generator."""
+
 _NUMBERS = frozenset((bool, int, float, complex))
 _NO_ARRAYS = _NUMBERS | {str, list, tuple, dict}
 _handlers: dict[type, Callable | None] = {}
@@ -156,6 +159,9 @@ class Op(_Flags):
                 generator = kwargs.pop("generator", None)
         traced, static = self.bind(*args, **kwargs)
         if self.key_at is not None and traced[self.key_at] is None:
+            drawn = self._drawn(traced, static, generator)
+            if drawn is not None:
+                return drawn
             traced = self._with_key(traced, generator)
         for value in traced:
             handler = _handlers.get(type(value), _UNSEEN)
@@ -226,6 +232,10 @@ class Op(_Flags):
             return body(**named)
 
         return promoted
+
+    def _drawn(self, traced: tuple, static: tuple, generator: Any) -> Any:
+        """The result drawn otherwise than from a key, or None."""
+        return host_source[0](self, traced, static, generator) if host_source else None
 
     def _with_key(self, traced: tuple, generator: Any) -> tuple:
         _args.check(bool(key_source), f"{self.name}(): expected key=, got none", RuntimeError)

@@ -17,12 +17,27 @@ def _check_p(p: float) -> None:
     _args.check(in_range, f"dropout(): expected a probability between 0 and 1, got {p}")
 
 
+def kept_shape(shape: tuple[int, ...], kept_dims: int | None) -> tuple[int, ...]:
+    """The shape of what is drawn: for each element, or once for each position in the first `kept_dims` dimensions."""
+    return shape if kept_dims is None else shape[:kept_dims] + (1,) * (len(shape) - kept_dims)
+
+
 def _kept(input: Array, p: Scalar, key: Array, kept_dims: int | None) -> Array:
-    """Which elements stay: drawn one by one, or once for each position in the first `kept_dims` dimensions."""
+    """Which elements stay."""
+    return jax.random.bernoulli(key, 1 - jnp.asarray(p, jnp.float32), kept_shape(input.shape, kept_dims))
+
+
+def _need_inexact(input: Array) -> None:
     message = f"dropout(): expected a float dtype, got {input.dtype}"
     _args.check(_args.is_inexact(input.dtype), message, RuntimeError)
-    shape = input.shape if kept_dims is None else input.shape[:kept_dims] + (1,) * (input.ndim - kept_dims)
-    return jax.random.bernoulli(key, 1 - jnp.asarray(p, jnp.float32), shape)
+
+
+@op(method=False, function=False)
+def _dropout_but(input: Array, kept: Array, p: Scalar, inplace: bool = False) -> Array:
+    """The part of the input that is kept, scaled to keep its mean."""
+    _need_inexact(input)
+    scale = 1 / (1 - jnp.asarray(p, wide(input).dtype))
+    return input * jnp.where(kept, scale, 0).astype(input.dtype)
 
 
 @op(method=False, function=False)
@@ -30,8 +45,20 @@ def _dropout(
     input: Array, p: Scalar, kept_dims: int | None = None, inplace: bool = False, *, key: Key | None = None
 ) -> Array:
     """The part of the input that stays, scaled to keep its mean."""
-    scale = 1 / (1 - jnp.asarray(p, wide(input).dtype))
-    return input * jnp.where(_kept(input, p, key, kept_dims), scale, 0).astype(input.dtype)
+    return _dropout_but.body(input, _kept(input, p, key, kept_dims), p)
+
+
+@op(method=False, function=False)
+def _alpha_dropout_but(input: Array, kept: Array, p: Scalar, inplace: bool = False) -> Array:
+    """The input with what is not kept at SELU's lower limit, scaled and shifted to keep mean and variance."""
+    _need_inexact(input)
+    limit = 1.7580993408473766
+    p = jnp.asarray(p, wide(input).dtype)
+    rest = jnp.where(p < 1, 1 - p, 1)
+    scale = jnp.where(p < 1, 1 / jnp.sqrt((limit**2 * p + 1) * rest), 0)
+    factor = jnp.where(kept, scale, 0).astype(input.dtype)
+    shift = jnp.where(kept, limit * scale * p, limit * scale * (p - 1)).astype(input.dtype)
+    return input * factor + shift
 
 
 @op(method=False, function=False)
@@ -39,14 +66,7 @@ def _alpha_dropout(
     input: Array, p: Scalar, kept_dims: int | None = None, inplace: bool = False, *, key: Key | None = None
 ) -> Array:
     """The input with the dropped part at SELU's lower limit, scaled and shifted to keep mean and variance."""
-    limit = 1.7580993408473766
-    p = jnp.asarray(p, wide(input).dtype)
-    kept = _kept(input, p, key, kept_dims)
-    rest = jnp.where(p < 1, 1 - p, 1)
-    scale = jnp.where(p < 1, 1 / jnp.sqrt((limit**2 * p + 1) * rest), 0)
-    factor = jnp.where(kept, scale, 0).astype(input.dtype)
-    shift = jnp.where(kept, limit * scale * p, limit * scale * (p - 1)).astype(input.dtype)
-    return input * factor + shift
+    return _alpha_dropout_but.body(input, _kept(input, p, key, kept_dims), p)
 
 
 @derived(method=False)

@@ -10,7 +10,7 @@ from jtorch.ops import _args
 from jtorch.ops._elementwise import require
 from jtorch.ops._floating import require_float
 from jtorch.ops._op import Array, Key, Scalar, op
-from jtorch.ops.sampling import integers
+from jtorch.ops.sampling import evenly, integers
 from jtorch.ops.shape import expand
 
 
@@ -28,12 +28,7 @@ def uniform(input: Array, start: Scalar = 0.0, to: Scalar = 1.0, *, key: Key | N
     Differs: the first bound, `from` in torch, is named `start`, since `from` is a word of Python. `uniform_` takes both.
     """
     require("uniform_", input.dtype, "fc")
-    kind = jnp.finfo(input.dtype).dtype
-    start, to = (jnp.asarray(x).astype(kind) for x in (start, to))
-    if kind == input.dtype:
-        return jax.random.uniform(key, input.shape, kind, start, to)
-    real, imaginary = jax.random.uniform(key, (2, *input.shape), kind, start, to)
-    return jax.lax.complex(real, imaginary)
+    return evenly(key, input.shape, input.dtype, start, to)
 
 
 def _check_normal(input, mean=0.0, std=1.0, key=None):
@@ -140,11 +135,18 @@ def geometric(input: Array, p: Scalar, *, key: Key | None = None) -> Array:
     return jax.random.geometric(key, p, input.shape).astype(input.dtype)
 
 
+def greatest(dtype: Any) -> int:
+    """The greatest whole number of a dtype; of a float dtype, the one up to which it skips none."""
+    if dtype == jnp.bool_:
+        return 1
+    return 2 ** (jnp.finfo(dtype).nmant + 1) if _args.is_float(dtype) else int(jnp.iinfo(dtype).max)
+
+
 def _bounds(bounds: tuple, dtype: Any) -> tuple[int, int]:
     """The lowest number to draw, and the first that is too high."""
     low, high = (0, *bounds) if len(bounds) == 1 else (bounds or (0, None))
     if high is None and _args.is_float(dtype):  # every whole number up to where the dtype begins to skip some
-        high = min(2 ** (jnp.finfo(dtype).nmant + 1) + 1, int(jnp.iinfo(_args.long_dtype()).max))
+        high = min(greatest(dtype) + 1, int(jnp.iinfo(_args.long_dtype()).max))
     return low, high
 
 

@@ -30,13 +30,22 @@ def _float_dtype(name: str, dtype: np.dtype | None) -> np.dtype:
     return dtype
 
 
+def evenly(key: Array, shape: tuple[int, ...], dtype: np.dtype, low: Scalar = 0.0, high: Scalar = 1.0) -> Array:
+    """Numbers between two bounds; of complex numbers both parts."""
+    real = jnp.finfo(dtype).dtype
+    low, high = (jnp.asarray(x).astype(real) for x in (low, high))
+    if real == dtype:
+        return jax.random.uniform(key, shape, real, low, high)
+    return jax.lax.complex(*jax.random.uniform(key, (2, *shape), real, low, high))
+
+
 @op(method=False, differentiable=False)
 def rand(*size: int, dtype: DType | None = None, key: Key | None = None) -> Array:
     """Numbers drawn evenly from 0 (included) to 1 (excluded).
 
     Shape: size
     """
-    return jax.random.uniform(key, _sizes("rand", size), _float_dtype("rand", dtype))
+    return evenly(key, _sizes("rand", size), _float_dtype("rand", dtype))
 
 
 @op(method=False, differentiable=False)
@@ -67,7 +76,7 @@ def _randint(
 
 
 @derived(method=False)
-def randint(*args, low=0, high=None, size=None, dtype=None, key=None):
+def randint(*args, low=0, high=None, size=None, dtype=None, key=None, generator=None):
     """Whole numbers drawn evenly from `low` (included) to `high` (excluded): `randint([low,] high, size)`.
 
     Shape: size
@@ -79,7 +88,7 @@ def randint(*args, low=0, high=None, size=None, dtype=None, key=None):
     _args.check(len(sizes) == 1, f"randint(): expected one size, got {args}", TypeError)
     numbers += [] if high is None else [high]
     _args.check(len(numbers) in (1, 2), f"randint(): expected [low,] high and size, got {args}", TypeError)
-    return _randint(*([low, *numbers][-2:]), sizes[0], dtype=dtype, key=key)
+    return _randint(*([low, *numbers][-2:]), sizes[0], dtype=dtype, key=key, generator=generator)
 
 
 @op(method=False, differentiable=False)
@@ -103,7 +112,7 @@ def rand_like(input: Array, *, dtype: DType | None = None, key: Key | None = Non
 
     Shape: (*) -> (*)
     """
-    return jax.random.uniform(key, input.shape, _float_dtype("rand_like", dtype or input.dtype))
+    return evenly(key, input.shape, _float_dtype("rand_like", dtype or input.dtype))
 
 
 @op(method=False, differentiable=False)
@@ -135,6 +144,15 @@ def randint_like(
 
 
 # distributions whose parameters are arrays
+
+
+@op(method=False, function=False)
+def drawn_by(input: Array, drawn: Array) -> Array:
+    """What was drawn, by a distribution that `input` says, whose gradient is 0.
+
+    Shape: (*), (D*) -> (D*)
+    """
+    return drawn
 
 
 def _check_std(mean, std=1.0, size=None, dtype=None, key=None):
