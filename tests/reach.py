@@ -88,6 +88,7 @@ def _clusters(inputs):
 REACHED_BY: dict = {
     "_affine_grid": _affine_grid,
     "_all_log_prob": lambda: _clusters(a(2, 3)),
+    "_alpha_dropout_but": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
     "_alpha_dropout": lambda: F.alpha_dropout(a(3, 4), 0.4, training=True),
     "_batch_norm_evaluation": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4)),
     "_batch_norm_training": lambda: F.batch_norm(a(3, 4), a(4), a(4).exp(), a(4), a(4), training=True),
@@ -95,6 +96,7 @@ REACHED_BY: dict = {
     "_clipped_to_norm": lambda: _clipped(nn.utils.clip_grad_norm_, 0.5),
     "_clipped_to_value": lambda: _clipped(nn.utils.clip_grad_value_, 0.5),
     "_ctc_loss": "nn.functional.ctc_loss",
+    "_dropout_but": lambda: F.dropout(a(3, 4), 0.4),
     "_dropout": (lambda: F.dropout(a(3, 4), 0.4), lambda: F.dropout2d(a(2, 3, 2, 2), 0.4)),
     "_embedding": "nn.functional.embedding",
     "_embedding_bag": "nn.functional.embedding_bag",
@@ -140,6 +142,7 @@ REACHED_BY: dict = {
     "dropout1d": lambda: F.dropout1d(a(2, 3, 4), 0.4),
     "einsum_of": "einsum",
     "elu_": lambda: F.elu_(a(3), 2.0),
+    "drawn_by": lambda: jtorch.bernoulli(jtorch.rand(3, 4).requires_grad_()),
     "embedding_renorm": lambda: ops.embedding_renorm(a(4, 3), jtorch.tensor([0, 2, 0]), 0.5),
     "exponential": (lambda: ops.exponential(a(3, 4)), lambda: ops.exponential(a(3), 2.0)),
     "extreme": (lambda: a(3, 4).max(), lambda: a(3, 4).min()),
