@@ -9,44 +9,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.core import Tracer
 
 from jtorch._tensor import Tensor
 from jtorch.ops import _args
 from jtorch.optim._algorithm import Algorithm
 from jtorch.optim._entries import BEGUN
+from jtorch.optim._parts import (
+    average,
+    chained,
+    check_betas,
+    check_fused,
+    check_lr,
+    check_number,
+    decay_weights,
+    power_rest,
+    scalar,
+    zeros,
+)
 from jtorch.optim._program import Decay
 
 # transformations
-
-
-def _zeros(params: Any) -> Any:
-    return jax.tree.map(_zeros_beside, params)
-
-
-def _zeros_beside(array: Any) -> Any:
-    """Zeros of an array's shape on its devices, without a program for each shape where it is not traced."""
-    if isinstance(array, Tracer):
-        return jnp.zeros_like(array)
-    zeros = np.zeros(array.shape, array.dtype)
-    return jax.device_put(zeros, array.sharding if array.committed else None)
-
-
-def _scalar(value: float = 0.0) -> Any:
-    return jnp.asarray(value, _args.default_float())
-
-
-def average(old: Any, new: Any, decay: Decay) -> Any:
-    """The running average of two trees."""
-    return jax.tree.map(lambda o, n: decay.keep * o + decay.take * n, old, new)
-
-
-def power_rest(decay: Decay, step: Any) -> Any:
-    """1 - keep**step without cancellation: in float32 the plain formula has lost four digits for 0.999 at step 1."""
-    wide = jax.dtypes.canonicalize_dtype(jnp.float64)
-    return -jnp.expm1(jnp.asarray(step, wide) * jnp.log1p(-jnp.asarray(decay.take, wide)))
 
 
 def trace(
@@ -60,8 +43,8 @@ def trace(
     counted = dampening is not None or cut
 
     def init(params):
-        state = {"momentum_buffer": _zeros(params)}
-        return state | {BEGUN: _scalar()} if counted else state
+        state = {"momentum_buffer": zeros(params)}
+        return state | {BEGUN: scalar()} if counted else state
 
     def entering(update, begun):
         later = update if dampening is None else dampening.take * update
@@ -73,7 +56,7 @@ def trace(
         buffer = jax.tree.map(lambda b, n: momentum * b + n, state["momentum_buffer"], new)
         out = jax.tree.map(lambda u, b: u + momentum * b, updates, buffer) if nesterov else buffer
         state = {"momentum_buffer": buffer}
-        return out, state | {BEGUN: _scalar(1)} if counted else state
+        return out, state | {BEGUN: scalar(1)} if counted else state
 
     return optax.GradientTransformation(init, update)
 
@@ -87,8 +70,8 @@ def scale_by_adam(first: Decay, second: Decay, eps: Any, amsgrad: bool = False) 
     """
 
     def init(params):
-        state = {"step": _scalar(), "exp_avg": _zeros(params), "exp_avg_sq": _zeros(params)}
-        return state | {"max_exp_avg_sq": _zeros(params)} if amsgrad else state
+        state = {"step": scalar(), "exp_avg": zeros(params), "exp_avg_sq": zeros(params)}
+        return state | {"max_exp_avg_sq": zeros(params)} if amsgrad else state
 
     def update(updates, state, params=None):
         step = state["step"] + 1
@@ -107,33 +90,7 @@ def scale_by_adam(first: Decay, second: Decay, eps: Any, amsgrad: bool = False) 
     return optax.GradientTransformation(init, update)
 
 
-def _chain(*parts: Any) -> optax.GradientTransformation:
-    """The chain of those parts that are there."""
-    return optax.chain(*(part for part in parts if part))
-
-
-def _decay_weights(weight_decay: Any) -> Any:
-    return weight_decay is not None and optax.add_decayed_weights(weight_decay)
-
-
 # settings
-
-
-def _check_number(value: Any, name: str, below: float | None = None) -> None:
-    """Check that a number, or a tensor of one, is not negative and perhaps below a limit."""
-    number = value.item() if isinstance(value, Tensor) else value
-    _args.check(number >= 0 and (below is None or number < below), f"Invalid {name}: {value}")
-
-
-def _check_lr(lr: Any) -> None:
-    _args.check(not isinstance(lr, Tensor) or lr.numel() == 1, "Tensor lr must be 1-element")
-    _check_number(lr, "learning rate")
-
-
-def _check_fused(fused: Any, foreach: Any, differentiable: Any) -> None:
-    if fused:
-        _args.check(not differentiable, "`fused` does not support `differentiable`", RuntimeError)
-        _args.check(not foreach, "`fused` and `foreach` cannot be `True` together.", RuntimeError)
 
 
 class SGD(Algorithm):
@@ -171,9 +128,9 @@ class SGD(Algorithm):
         differentiable: bool = False,
         fused: bool | None = None,
     ):
-        _check_lr(lr)
-        _check_number(momentum, "momentum value")
-        _check_number(weight_decay, "weight_decay value")
+        check_lr(lr)
+        check_number(momentum, "momentum value")
+        check_number(weight_decay, "weight_decay value")
         sound = not nesterov or (momentum > 0 and dampening == 0)
         _args.check(sound, "Nesterov momentum requires a momentum and zero dampening")
         defaults = {
@@ -181,7 +138,7 @@ class SGD(Algorithm):
             "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
-        _check_fused(fused, foreach, differentiable)
+        check_fused(fused, foreach, differentiable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -190,24 +147,12 @@ class SGD(Algorithm):
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
         """Weight decay, momentum, learning rate."""
-        return _chain(
+        return chained(
             at.maximize and optax.scale(-1.0),
-            _decay_weights(at.weight_decay),
+            decay_weights(at.weight_decay),
             at.momentum is not None and trace(at.momentum, at.dampening, at.nesterov, at.differentiable),
             optax.scale_by_learning_rate(at.lr),
         )
-
-
-def _check_betas(betas: Any, foreach: Any, capturable: Any) -> tuple:
-    """The two betas as torch keeps them: floats, or 0-d tensors."""
-    kinds = [isinstance(b, Tensor) for b in betas]
-    sound = all(kinds) or all(isinstance(b, float) for b in betas)
-    _args.check(sound, "betas must be either both floats or both Tensors")
-    for i, beta in enumerate(betas if all(kinds) else ()):
-        message = f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
-        _args.check(capturable or not foreach, message)
-        _args.check(beta.numel() == 1, f"Tensor betas[{i}] must be 1-element")
-    return tuple(b.squeeze() if isinstance(b, Tensor) and b.ndim else b for b in betas)
 
 
 class Adam(Algorithm):
@@ -253,19 +198,19 @@ class Adam(Algorithm):
     ):
         fits = not isinstance(lr, Tensor) or capturable or not foreach
         _args.check(fits, "lr as a Tensor is not supported for capturable=False and foreach=True")
-        _check_lr(lr)
-        _check_number(eps, "epsilon value")
+        check_lr(lr)
+        check_number(eps, "epsilon value")
         for i, beta in enumerate(betas):
-            _check_number(beta, f"beta parameter at index {i}", below=1)
-        _check_number(weight_decay, "weight_decay value")
-        betas = _check_betas(betas, foreach, capturable)
+            check_number(beta, f"beta parameter at index {i}", below=1)
+        check_number(weight_decay, "weight_decay value")
+        betas = check_betas(betas, foreach, capturable)
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
             "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
             "fused": fused, "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
-        _check_fused(fused, foreach, differentiable)
+        check_fused(fused, foreach, differentiable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -275,8 +220,8 @@ class Adam(Algorithm):
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
         """Weight decay before the moments, or after them where it is decoupled."""
-        decay = _decay_weights(at.weight_decay)
-        return _chain(
+        decay = decay_weights(at.weight_decay)
+        return chained(
             at.maximize and optax.scale(-1.0),
             not at.decoupled_weight_decay and decay,
             scale_by_adam(*at.betas, at.eps, at.amsgrad),  # type: ignore
