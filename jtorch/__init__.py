@@ -11,6 +11,7 @@ from math import pi as pi
 
 from jtorch import autograd as autograd
 from jtorch import cuda as cuda
+from jtorch import linalg as linalg
 from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random

@@ -231,20 +231,35 @@ def linalg_lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
 
 
 @op(method=False, function=False)
-def linalg_lu(A: Array, *, pivot: bool = True) -> LU:
+def _lu_parts(A: Array) -> tuple[Array, Array, Array]:
+    """The order of the rows, and the two triangular factors."""
+    matrices("lu", A, square=False)
+    both, _, order = jax.lax.linalg.lu(A)
+    rows, columns = A.shape[-2:]
+    least = min(rows, columns)
+    L = jnp.tril(both[..., :, :least], -1) + jnp.eye(rows, least, dtype=A.dtype)
+    return order, L, jnp.triu(both[..., :least, :])
+
+
+@op(method=False, function=False, differentiable=False)
+def _permutation_matrix(order: Array, like: Array) -> Array:
+    """The matrix that puts rows back that were taken in an order, in the dtype of another array.
+
+    Shape: (*, M), (*, M, N) -> (*, M, M)
+    """
+    return (order[..., None, :] == jnp.arange(order.shape[-1])[:, None]).astype(like.dtype)
+
+
+@derived(method=False, function=False)
+def linalg_lu(A: Any, *, pivot: bool = True) -> LU:
     """The factors of `A = P @ L @ U`: a permutation, unit lower triangular, upper triangular.
 
     Shape: (*, M, N) -> (*, M, M), (*, M, K), (*, K, N) for K = min(M, N)
     Raises: RuntimeError for pivot=False.
     """
-    matrices("lu", A, square=False)
     _need_pivot("lu", pivot)
-    both, _, order = jax.lax.linalg.lu(A)
-    rows, columns = A.shape[-2:]
-    least = min(rows, columns)
-    L = jnp.tril(both[..., :, :least], -1) + jnp.eye(rows, least, dtype=A.dtype)
-    P = (order[..., None, :] == jnp.arange(rows)[:, None]).astype(A.dtype)
-    return LU(P, L, jnp.triu(both[..., :least, :]))
+    order, L, U = _lu_parts(A)
+    return LU(_permutation_matrix(order, A), L, U)
 
 
 def _permutation(pivots: Array, size: int) -> Array:

@@ -176,23 +176,12 @@ class Eigh(NamedTuple):
     eigenvectors: Array
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _of_triangle(A: Array, lower: bool) -> Array:
-    """The Hermitian matrix of which one triangle is read. The gradient goes to all of A, as in torch."""
-    return mirrored(A if lower else transposed(A))
-
-
-@_of_triangle.defjvp
-def _of_triangle_tangent(lower, primals, tangents):
-    return _of_triangle(primals[0], lower), tangents[0]
-
-
 def _eigh(name: str, A: Array, UPLO: str) -> Eigh:
     matrices(name, A)
     known = UPLO in ("L", "U", "l", "u")
     _args.check(known, f"linalg.{name}(): expected UPLO 'L' or 'U', got {UPLO!r}", RuntimeError)
     lower = UPLO in "Ll"
-    vectors, values = jax.lax.linalg.eigh(_of_triangle(A, lower), lower=lower, symmetrize_input=False)
+    vectors, values = jax.lax.linalg.eigh(mirrored(A if lower else transposed(A)), lower=lower, symmetrize_input=False)
     return Eigh(values, vectors)
 
 
@@ -225,6 +214,9 @@ def linalg_eig(input: Array) -> Eigh:
     Differs: on the CPU only, as in JAX.
     """
     matrices("eig", input)
+    if not input.size:
+        dtype = jnp.promote_types(input.dtype, jnp.complex64)
+        return Eigh(jnp.zeros(input.shape[:-1], dtype), jnp.zeros(input.shape, dtype))
     return Eigh(*jax.lax.linalg.eig(input, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
 
 
