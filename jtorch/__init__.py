@@ -11,10 +11,13 @@ from math import pi as pi
 
 from jtorch import autograd as autograd
 from jtorch import cuda as cuda
+from jtorch import fft as fft
 from jtorch import linalg as linalg
 from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random
+from jtorch import serialization as serialization
+from jtorch import testing as testing
 from jtorch._compile import compile as compile
 from jtorch._creation import BoolTensor as BoolTensor
 from jtorch._creation import ByteTensor as ByteTensor

@@ -238,6 +238,23 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any
         return _spaced(start, end, steps, dtype, "logspace", lambda x: np.power(x.dtype.type(base), x))
 
 
+def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+    """The frequencies of a Fourier transform of `n` points that are `d` apart.
+
+    Shape: () -> (n)
+    """
+    order = np.concatenate([np.arange((n + 1) // 2), np.arange(-(n // 2), 0)])
+    return jnp.asarray((order / (n * d)).astype(dtype or _args.default_float()))
+
+
+def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Array:
+    """The frequencies of the half of a Fourier transform that `fft.rfft` gives.
+
+    Shape: () -> (n/2+1)
+    """
+    return jnp.asarray((np.arange(n // 2 + 1) / (n * d)).astype(dtype or _args.default_float()))
+
+
 # triangles of a matrix
 
 
