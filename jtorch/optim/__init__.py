@@ -1,6 +1,7 @@
 """The index of optimizers and learning rate schedules."""
 
 from jtorch.optim import lr_scheduler as lr_scheduler
+from jtorch.optim import swa_utils as swa_utils
 from jtorch.optim.adaptive import Adadelta as Adadelta
 from jtorch.optim.adaptive import Adagrad as Adagrad
 from jtorch.optim.adaptive import RMSprop as RMSprop
