@@ -2,6 +2,8 @@
 
 NAMES: dict[str, str] = {
     "jtorch.Tensor.jax": "hands out the jax.Array",
+    "jtorch.testing.parity": "compares a module with its twin of PyTorch, layer by layer",
+    "jtorch.testing.Report": "what it returns",
     "jtorch.optim.from_optax": "the bridge to Optax, which torch has no use for",
 }
 """Public names that torch has not."""
