@@ -17,6 +17,7 @@ from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random
 from jtorch import serialization as serialization
+from jtorch import special as special
 from jtorch import testing as testing
 from jtorch._compile import compile as compile
 from jtorch._creation import BoolTensor as BoolTensor
@@ -455,6 +456,10 @@ from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort
 from jtorch.ops.sorting import sort as sort
 from jtorch.ops.sorting import topk as topk
+from jtorch.ops.special import i0 as i0
+from jtorch.ops.special import igamma as igamma
+from jtorch.ops.special import igammac as igammac
+from jtorch.ops.special import mvlgamma as mvlgamma
 from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power

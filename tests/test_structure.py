@@ -23,7 +23,7 @@ LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
      "_capture", "_settings", "_version", "_twister", "_draws"),
-    ("nn", "optim", "cuda", "linalg", "fft"),
+    ("nn", "optim", "cuda", "linalg", "fft", "special"),
     ("_compile", "_entry", "func", "serialization", "testing"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
@@ -169,7 +169,7 @@ def test_names_say_something(path):
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
           "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
           "jtorch.serialization": torch.serialization, "jtorch.linalg": torch.linalg,
-          "jtorch.fft": torch.fft, "jtorch.testing": torch.testing}  # fmt: skip
+          "jtorch.fft": torch.fft, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -214,6 +214,7 @@ def test_index_is_the_records(name):
         "__init__.py",
         "linalg/__init__.py",
         "fft/__init__.py",
+        "special/__init__.py",
         "testing/__init__.py",
         "ops/__init__.py",
         "nn/__init__.py",

@@ -40,7 +40,7 @@ def _documented():
               "Tensor": (torch.Tensor, jtorch.Tensor), "optim": (torch.optim, jtorch.optim), "init": (torch.nn.init, jtorch.nn.init),
               "utils": (torch.nn.utils, jtorch.nn.utils), "prune": (torch.nn.utils.prune, jtorch.nn.utils.prune),
               "parametrize": (torch.nn.utils.parametrize, jtorch.nn.utils.parametrize),
-              "fft": (torch.fft, jtorch.fft), "linalg": (torch.linalg, jtorch.linalg),
+              "fft": (torch.fft, jtorch.fft), "special": (torch.special, jtorch.special), "linalg": (torch.linalg, jtorch.linalg),
               "parametrizations": (torch.nn.utils.parametrizations, jtorch.nn.utils.parametrizations)}  # fmt: skip
     found = {}
     for place, (theirs, ours) in places.items():

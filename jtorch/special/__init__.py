@@ -1,0 +1,32 @@
+"""The index of torch.special."""
+
+from jtorch.ops.activation import log_softmax as log_softmax
+from jtorch.ops.activation import softmax as softmax
+from jtorch.ops.pointwise import digamma as digamma
+from jtorch.ops.pointwise import digamma as psi
+from jtorch.ops.pointwise import erf as erf
+from jtorch.ops.pointwise import erfc as erfc
+from jtorch.ops.pointwise import erfinv as erfinv
+from jtorch.ops.pointwise import exp2 as exp2
+from jtorch.ops.pointwise import expm1 as expm1
+from jtorch.ops.pointwise import lgamma as gammaln
+from jtorch.ops.pointwise import log1p as log1p
+from jtorch.ops.pointwise import logit as logit
+from jtorch.ops.pointwise import sigmoid as expit
+from jtorch.ops.pointwise import sinc as sinc
+from jtorch.ops.powers import xlogy as xlogy
+from jtorch.ops.reduction import logsumexp as logsumexp
+from jtorch.ops.rounding import round as round
+from jtorch.ops.special import i0 as i0
+from jtorch.ops.special import igamma as gammainc
+from jtorch.ops.special import igammac as gammaincc
+from jtorch.ops.special import mvlgamma as multigammaln
+from jtorch.ops.special import special_entr as entr
+from jtorch.ops.special import special_i0e as i0e
+from jtorch.ops.special import special_i1 as i1
+from jtorch.ops.special import special_i1e as i1e
+from jtorch.ops.special import special_log_ndtr as log_ndtr
+from jtorch.ops.special import special_ndtr as ndtr
+from jtorch.ops.special import special_ndtri as ndtri
+from jtorch.ops.special import special_xlog1py as xlog1py
+from jtorch.ops.special import special_zeta as zeta
