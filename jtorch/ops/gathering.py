@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, op
 
 
@@ -103,8 +104,18 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
     at, shape, lined = lined_up("gather", input, dim, index)
     if not lined.size:
         return jnp.zeros(index.shape, input.dtype)
-    out = input.reshape(-1).at[flat_places(lined, shape, at)].get(mode="fill")
-    return out.reshape(index.shape)
+    return _taken(input.reshape(-1), flat_places(lined, shape, at)).reshape(index.shape)
+
+
+@jax.custom_jvp
+def _taken(flat: Array, places: Array) -> Array:
+    """The elements at some places. Their gradient, which adds up where a place comes up again, does so in float32."""
+    return flat.at[places].get(mode="fill")
+
+
+@_taken.defjvp
+def _taken_tangent(primals: tuple, tangents: tuple) -> tuple:
+    return _taken(*primals), wide(tangents[0]).at[primals[1]].get(mode="fill").astype(tangents[0].dtype)
 
 
 def _check_index_select(input: Array, dim: int, index: Array) -> None:

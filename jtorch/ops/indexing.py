@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Op, Scalar, derived, op
 from jtorch.ops.shape import dtype_of
 from jtorch.ops.subscript import Spec, encode, joint_shape
@@ -159,9 +160,13 @@ def _overwrite_tangent(advanced, primals, tangents):
 
 
 def add_at(input: Array, at: Any, value: Array) -> Array:
-    """`input` with a value added at the places of a subscript, once for each time a place comes up; bools are or'ed."""
-    place = input.at[at]
-    return place.max(value) if input.dtype == np.bool_ else place.add(value)
+    """`input` with a value added at the places of a subscript, once for each time a place comes up; bools are or'ed.
+
+    Sixteen-bit floats are added up in float32: in bfloat16, 256 + 1 is 256.
+    """
+    if input.dtype == np.bool_:
+        return input.at[at].max(value)
+    return wide(input).at[at].add(wide(value)).astype(input.dtype)
 
 
 def as_dtype(value: Any, dtype: Any) -> Array:

@@ -314,3 +314,15 @@ def test_messages_name_the_function():
     ):
         with pytest.raises((IndexError, RuntimeError, ValueError), match=rf"^{name}\(\): expected .*, got "):
             call()
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_sixteen_bits_are_added_up_in_float32(name):
+    """Where torch does so too, and where it stops at 256: many numbers added at one place."""
+    dtype, places = getattr(jtorch, name), jtorch.zeros(5000, dtype=jtorch.int64)
+    ones, exact = jtorch.ones(5000, dtype=dtype), 4992 if name == "bfloat16" else 5000
+    assert jtorch.zeros(2, dtype=dtype).scatter_add_(0, places, ones)[0].item() == exact
+    assert jtorch.zeros(2, dtype=dtype).index_add_(0, places, ones)[0].item() == exact
+    leaf = jtorch.zeros(2, dtype=dtype, requires_grad=True)
+    leaf.gather(0, places).sum().backward()
+    assert leaf.grad[0].item() == exact
