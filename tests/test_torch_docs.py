@@ -195,7 +195,8 @@ def settings_restored():
 
 @pytest.mark.usefixtures("settings_restored")
 @pytest.mark.parametrize("name", DOCS)
-def test_docs(name, monkeypatch):
+def test_docs(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # some examples write files
     theirs, ours = Session(torch, monkeypatch), Session(jtorch, monkeypatch)
     values = not RANDOM.search(name)
     for source in statements(DOCS[name]):
