@@ -112,6 +112,16 @@ def special_ndtri(input: Array) -> Array:
     return functions.ndtri(input)
 
 
+@jax.custom_jvp
+def _entr(x: Array) -> Array:
+    return jnp.where(x < 0, -jnp.inf, -_xlogy(x, jnp.where(x < 0, 1, x)))
+
+
+@_entr.defjvp
+def _entr_tangent(primals: tuple, tangents: tuple) -> tuple:
+    return _entr(*primals), (-jnp.log(primals[0]) - 1) * tangents[0]
+
+
 @op(method=False, function=False)
 @elementwise("bif", to_float=True)
 def special_entr(input: Array) -> Array:
@@ -119,7 +129,7 @@ def special_entr(input: Array) -> Array:
 
     Shape: (*) -> (*)
     """
-    return jnp.where(input < 0, -jnp.inf, -_xlogy(input, jnp.where(input < 0, 1, input)))
+    return _entr(input)
 
 
 @op(method=False, function=False)
@@ -129,7 +139,7 @@ def special_xlog1py(input: Array | Scalar, other: Array | Scalar) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    plain = (input == 0) & ~jnp.isnan(other)
+    plain = (input == 0) & ((other <= -1) | (other == jnp.inf))
     return jnp.where(plain, input * 0, input * jnp.log1p(jnp.where(plain, 0, other)))
 
 
