@@ -21,11 +21,17 @@ class CholeskyEx(NamedTuple):
     info: Array
 
 
-@op(method=False, function=False)
+def _check_cholesky(input, upper=False, check_errors=False):
+    if check_errors:
+        raise_for_info("cholesky_ex", linalg_cholesky_ex.body(input, upper=upper).info, "a positive-definite matrix")
+
+
+@op(method=False, function=False, validate=_check_cholesky)
 def linalg_cholesky_ex(input: Array, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """The factor of `input = L @ L.mH`, and where the factorization failed.
 
     Shape: (*, N, N) -> (*, N, N), (*)
+    Raises: LinAlgError with `check_errors`, where a matrix is not positive-definite.
     Differs: the factor is NaN where it failed; torch leaves what it had so far.
     """
     matrices("cholesky", input)
@@ -206,12 +212,17 @@ def _need_pivot(name: str, pivot: bool) -> None:
     _args.check(pivot, f"linalg.{name}(): expected pivot=True, got False", RuntimeError)
 
 
-@op(method=False, function=False)
+def _check_lu(A, pivot=True, check_errors=False):
+    if check_errors:
+        raise_for_info("lu_factor_ex", linalg_lu_factor_ex.body(A, pivot=pivot).info, "an invertible matrix")
+
+
+@op(method=False, function=False, validate=_check_lu)
 def linalg_lu_factor_ex(A: Array, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
     """The LU factors of a matrix in compact form, and where they are singular.
 
     Shape: (*, M, N) -> (*, M, N), (*, min(M, N)), (*)
-    Raises: RuntimeError for pivot=False.
+    Raises: RuntimeError for pivot=False; LinAlgError with `check_errors`, where a matrix is singular.
     """
     matrices("lu_factor", A, square=False)
     _need_pivot("lu_factor", pivot)
@@ -224,9 +235,10 @@ def linalg_lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
     """The LU factors of a matrix in compact form.
 
     Shape: (*, M, N) -> (*, M, N), (*, min(M, N))
-    Raises: RuntimeError for pivot=False.
+    Raises: RuntimeError for pivot=False; LinAlgError where a matrix is singular.
     """
-    LU, pivots, _ = linalg_lu_factor_ex(A, pivot=pivot)
+    LU, pivots, info = linalg_lu_factor_ex(A, pivot=pivot)
+    raise_for_info("lu_factor", info, "an invertible matrix")
     return LUFactor(LU, pivots)
 
 

@@ -41,12 +41,17 @@ def _solved(A: Array, B: Array) -> Array:
     return jnp.linalg.solve(A, B)
 
 
-@op(method=False, function=False)
+def _check_inv(A, check_errors=False):
+    if check_errors:
+        raise_for_info("inv_ex", linalg_inv_ex.body(A).info, "an invertible matrix")
+
+
+@op(method=False, function=False, validate=_check_inv)
 def linalg_inv_ex(A: Array, *, check_errors: bool = False) -> InvEx:
     """The inverse of square matrices, and where they are singular.
 
     Shape: (*, N, N) -> (*, N, N), (*)
-    Raises: RuntimeError for other than square float matrices.
+    Raises: RuntimeError for other than square float matrices; LinAlgError with `check_errors`, where one is singular.
     """
     matrices("inv", A)
     eye = jnp.eye(A.shape[-1], dtype=A.dtype)
@@ -75,12 +80,17 @@ def inverse(input: Any) -> Any:
     return linalg_inv(input)
 
 
-@op(method=False, function=False)
+def _check_solve(A, B, left=True, check_errors=False):
+    if check_errors:
+        raise_for_info("solve_ex", linalg_solve_ex.body(A, B, left=left).info, "an invertible matrix")
+
+
+@op(method=False, function=False, validate=_check_solve)
 def linalg_solve_ex(A: Array, B: Array, *, left: bool = True, check_errors: bool = False) -> SolveEx:
     """The X of `A @ X = B`, or of `X @ A = B`, and where A is singular.
 
     Shape: (*, N, N), (*, N, K) or (*, N) -> the shape of B
-    Raises: RuntimeError where the sizes do not match.
+    Raises: RuntimeError where the sizes do not match; LinAlgError with `check_errors`, where A is singular.
     """
     matrices("solve", A)
     vector = B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1])
