@@ -67,8 +67,10 @@ def _uniform(stream: Twister, shape: tuple, dtype: Any, input: Any, start: Any, 
 def _whole(stream: Twister, shape: tuple, dtype: Any, low: int, span: int) -> np.ndarray:
     """Integers from `low` on, `span` different ones: of 32 random bits where these are enough, else of 64."""
     words = stream.words if span < 2**28 else stream.longs
-    drawn = words(_count(shape)) % np.uint64(span) if span < 2**64 else words(_count(shape))
-    return (drawn + np.uint64(low % 2**64)).view(np.int64).reshape(shape).astype(dtype)
+    drawn = words(_count(shape))
+    if span < 2**64:  # else they are what they are, and torch does not move them to begin at `low`
+        drawn = drawn % np.uint64(span) + np.uint64(low % 2**64)
+    return drawn.view(np.int64).reshape(shape).astype(dtype)
 
 
 @_twin(sampling._randint)
@@ -97,11 +99,31 @@ def _random(stream: Twister, shape: tuple, dtype: Any, input: Any, bounds: tuple
 
 @_twin(sampling.randperm)
 def _randperm(stream: Twister, shape: tuple, dtype: Any, n: int, **_: Any) -> np.ndarray:
-    order = list(range(n))
-    for i, word in enumerate(stream.words(max(n - 1, 0)).tolist()):
-        other = i + word % (n - i)
-        order[i], order[other] = order[other], order[i]
-    return np.asarray(order, dtype)
+    steps = np.arange(max(n - 1, 0))
+    partners = steps + (stream.words(len(steps)) % (n - steps).astype(np.uint64)).astype(np.int64)
+    return _swapped(np.append(partners, n - 1)[:n]).astype(dtype)
+
+
+def _swapped(partners: np.ndarray) -> np.ndarray:
+    """The numbers from 0 on, once each step has swapped its place with that of its partner, which is never before it.
+
+    Step k leaves what was at place k with its partner. So what is found at a place is what the last step before that
+    chose this place brought there from its own, and so on back to a place that none had chosen: its own number.
+    """
+    steps = np.arange(len(partners))
+    order = np.argsort(partners, kind="stable")
+    again = partners[order[1:]] == partners[order[:-1]]
+    earlier = np.full(len(partners), -1)  # the step before this one that chose the same place
+    earlier[order[1:][again]] = order[:-1][again]
+    latest = np.full(len(partners), -1)  # the last step that chose a place
+    latest[partners] = steps
+    source = np.where(latest == steps, earlier, latest)
+    source = np.where(source < 0, steps, source)
+    while True:
+        further = source[source]
+        if np.array_equal(further, source):
+            return np.where(earlier < 0, partners, source[earlier])
+        source = further
 
 
 # normal

@@ -2,7 +2,8 @@
 
 Uniform numbers, integers and what is made from them are torch's bit for bit. Normal numbers too, where torch was built
 for x86: it fills arrays of sixteen and more by a Box-Muller transformation in float32 with polynomials of its own, which
-are repeated here operation by operation. Everything is arrays of NumPy; what the ops make of them is in `_draws`.
+are repeated here operation by operation. In double precision NumPy's functions may differ from torch's in the last digit.
+Everything is arrays of NumPy; what the ops make of them is in `_draws`.
 
 Source: Matsumoto & Nishimura, ACM TOMACS 8 (1998); the polynomials are those of Moshier's Cephes library.
 """
@@ -107,7 +108,8 @@ def _wide_pairs(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     """Uniform numbers as normal ones, in double precision."""
     one, two = np.moveaxis(u.reshape(-1, 2, 8), 1, 0)
     radius, angle = np.sqrt(-2 * np.log(1 - one)), 2 * np.pi * two
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1) * std + mean
+    made = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
+    return fused(made, np.float64(std), np.float64(mean))
 
 
 def _narrow_pairs(u: np.ndarray, mean: float, std: float) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _draws, _types
-from jtorch._capture import state
+from jtorch._capture import in_foreign_trace, state
 from jtorch._tensor import Tensor, from_array
 from jtorch._twister import STATE_BYTES, Twister
 from jtorch.ops import _args, _op, sampling
@@ -213,7 +213,7 @@ def stream_key() -> jax.Array:
 
 
 def _is_traced() -> bool:
-    return isinstance(jnp.zeros(()), Tracer)
+    return in_foreign_trace() and isinstance(jnp.zeros(()), Tracer)  # the first costs nothing where nobody traces
 
 
 def _drawn_on_host(op: Any, traced: tuple, static: tuple, generator: Generator | None) -> Any:

@@ -130,3 +130,12 @@ def test_draw_inside_a_foreign_trace_raises():
 
     drawn = [jax.jit(keyed)(jax.numpy.ones(64), jax.random.key(i)) for i in range(2)]
     assert not np.array_equal(*drawn)
+
+
+def test_random_from_a_negative_number_covers_the_dtype():
+    """Also from a key, as in compiled code."""
+    fill = jtorch.compile(lambda: [jtorch.zeros(4000, dtype=jtorch.int8).random_(low, None) for low in (-128, -5, 3)])
+    for low, drawn in zip((-128, -5, 3), fill(), strict=True):
+        assert set(drawn.tolist()) == set(range(low, 128))
+    with pytest.raises(RuntimeError, match="from"):
+        jtorch.zeros(3, dtype=jtorch.uint8).random_(-1, None)

@@ -22,7 +22,7 @@ DRAWS = {
     "randn_few": every(FLOATS, lambda t, dtype: [t.randn(5, dtype=dtype), t.randn(2, dtype=dtype)]),
     "randint": every(("int64", "float32"), lambda t, dtype: [t.randint(n, (9,), dtype=dtype) for n in (2, 2**23)]),
     "randint_of_64_bits": lambda t: [t.randint(-n, n, (9,)) for n in (2**26, 2**27, 2**40, 2**62)],
-    "randperm": lambda t: [t.randperm(n) for n in (0, 1, 100)],
+    "randperm": lambda t: [t.randperm(n) for n in (0, 1, 2, 3, 100, 5000)],
     "like": lambda t: [t.rand_like(t.ones(3)), t.randn_like(t.ones(20)), t.randint_like(t.ones(9), 5)],
     "normal": lambda t: [t.normal(1.0, 2.0, (20,)), t.normal(t.arange(20.0), t.full((20,), 0.5))],
     "uniform_": every((*FLOATS, "complex64"), lambda t, dtype: t.empty(500, dtype=dtype).uniform_(-0.123, 0.2)),
@@ -30,6 +30,9 @@ DRAWS = {
     "random_": every((*FLOATS, *WHOLE), lambda t, dtype: t.empty(9).to(dtype).random_()),
     "random_below": lambda t: [t.empty(9).random_(5), t.empty(9, dtype=t.int64).random_(-5, 5)],
     "random_from": every(("int64", "int32", "float32"), lambda t, dtype: t.empty(9).to(dtype).random_(3, None)),
+    "random_from_the_lowest": every(
+        WHOLE[:4], lambda t, dtype: [t.empty(9).to(dtype).random_(n, None) for n in (t.iinfo(dtype).min, -5)]
+    ),
     "bernoulli": every(FLOATS[:2], lambda t, dtype: t.bernoulli(t.full((40,), 0.3, dtype=dtype))),
     "bernoulli_": lambda t: [t.empty(40).bernoulli_(0.3), t.empty(2, 4).bernoulli_(t.full((4,), 0.3))],
     "exponential_": every(FLOATS, lambda t, dtype: t.empty(40, dtype=dtype).exponential_(2.0)),

@@ -165,8 +165,13 @@ def random(input: Array, *bounds: int | None, key: Key | None = None) -> Array:
     dtype = input.dtype
     low, high = _bounds(bounds, dtype)
     if high is None and dtype != jnp.bool_:  # to the greatest of the dtype, that one included
-        bits = jax.random.bits(key, input.shape, f"uint{8 * dtype.itemsize}") >> (dtype.kind == "i")
-        return (bits if not low else low + bits % (int(jnp.iinfo(dtype).max) - low + 1)).astype(dtype)
+        _args.check(
+            jnp.iinfo(dtype).min <= low, f"random_(): expected 'from' that {dtype} holds, got {low}", RuntimeError
+        )
+        bits = jax.random.bits(key, input.shape, f"uint{8 * dtype.itemsize}")
+        span = int(jnp.iinfo(dtype).max) - low + 1
+        drawn = bits if span == 2 ** (8 * dtype.itemsize) else bits % np.asarray(span, bits.dtype)
+        return drawn.astype(dtype) + np.asarray(low, dtype)  # wraps around to where it belongs
     high = 2 if high is None else high
     _args.check(low < high, f"random_(): expected 'from' to be less than 'to', got {low} >= {high}", RuntimeError)
     if not _args.is_float(dtype):
