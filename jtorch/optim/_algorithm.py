@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,19 +95,29 @@ class Algorithm(Optimizer):
     """An optimizer whose step is an Optax chain on each parameter.
 
     A subclass names its settings in `_numbers` (`_decays` among them are needed as 1 - x too, `_parts` among them leave
-    out a part of the chain where they are 0) and `_flags`, and builds the chain. The transformations of the chain keep
-    their state in dictionaries by torch's names.
+    out a part of the chain where they are 0) and `_flags`, and builds the chain; `_added` has the settings that groups of
+    old checkpoints lack. The transformations of the chain keep their state in dictionaries by torch's names.
     """
 
     _numbers: tuple[str, ...] = ("lr", "weight_decay")
     _decays: tuple[str, ...] = ()
     _parts: tuple[str, ...] = ("weight_decay",)
     _flags: tuple[str, ...] = ("maximize",)
+    _added: ClassVar[dict[str, Any]] = {
+        "foreach": None,
+        "maximize": False,
+        "differentiable": False,
+        "capturable": False,
+    }
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
         """The chain for a group with these settings: traced numbers, decays as `Decay`, None for parts to leave out."""
         raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._add_settings(**self._added)
 
     def step(self, closure: Callable | None = None) -> Any:
         """Update the parameters that have a gradient. `closure` computes the loss anew; its value is returned.

@@ -1,7 +1,7 @@
 """Algorithms that divide each element's gradient by what it has been so far: Adagrad, Adadelta, RMSprop."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,7 @@ class Adagrad(Algorithm):
     """
 
     _numbers = ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value")
+    _added: ClassVar = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
 
     def __init__(
         self,
@@ -81,10 +82,6 @@ class Adagrad(Algorithm):
         for group in self.param_groups:  # the sums are there before the first step
             for param in group["params"]:
                 self._entries(param, group, self._form(group))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(foreach=None, maximize=False, differentiable=False, fused=None)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
@@ -160,10 +157,6 @@ class Adadelta(Algorithm):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(foreach=None, maximize=False, differentiable=False, capturable=False)
-
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
         """Weight decay, the proportion, learning rate."""
@@ -224,6 +217,7 @@ class RMSprop(Algorithm):
     _decays = ("alpha",)
     _parts = ("weight_decay", "momentum")
     _flags = ("centered", "maximize")
+    _added: ClassVar = {**Algorithm._added, "momentum": 0, "centered": False}
 
     def __init__(
         self,
@@ -250,11 +244,6 @@ class RMSprop(Algorithm):
             "differentiable": differentiable,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(momentum=0, centered=False, foreach=None, maximize=False, differentiable=False)
-        self._add_settings(capturable=False)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:

@@ -5,7 +5,7 @@ tree of arrays, so that plain JAX code can put them into chains of its own. How 
 """
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +113,7 @@ class SGD(Algorithm):
     _decays = ("dampening",)
     _parts = ("momentum", "dampening", "weight_decay")
     _flags = ("nesterov", "maximize", "differentiable")
+    _added: ClassVar = {"nesterov": False, "maximize": False, "foreach": None, "differentiable": False, "fused": False}
 
     def __init__(
         self,
@@ -139,10 +140,6 @@ class SGD(Algorithm):
         }  # fmt: skip
         super().__init__(params, defaults)
         check_fused(fused, foreach, differentiable)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(nesterov=False, maximize=False, foreach=None, differentiable=False, fused=False)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
@@ -179,6 +176,15 @@ class Adam(Algorithm):
     _numbers = ("lr", "betas", "eps", "weight_decay")
     _decays = ("betas",)
     _flags = ("amsgrad", "maximize", "decoupled_weight_decay")
+    _added: ClassVar = {
+        "amsgrad": False,
+        "maximize": False,
+        "foreach": None,
+        "capturable": False,
+        "differentiable": False,
+        "decoupled_weight_decay": False,
+        "fused": None,
+    }
 
     def __init__(
         self,
@@ -211,11 +217,6 @@ class Adam(Algorithm):
         }  # fmt: skip
         super().__init__(params, defaults)
         check_fused(fused, foreach, differentiable)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(amsgrad=False, maximize=False, foreach=None, capturable=False, differentiable=False)
-        self._add_settings(decoupled_weight_decay=False, fused=None)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:

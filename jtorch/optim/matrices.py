@@ -2,7 +2,7 @@
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +88,7 @@ class Adafactor(Algorithm):
 
     _numbers = ("lr", "beta2_decay", "d", "weight_decay")
     _flags = ("eps", "maximize")
+    _added: ClassVar = {"foreach": None}
 
     def __init__(
         self,
@@ -113,10 +114,6 @@ class Adafactor(Algorithm):
             "foreach": foreach, "maximize": maximize,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(foreach=None)
 
     def _entries(self, param: Tensor, group: dict, form: Any) -> dict[str, Tensor]:
         message = "Adafactor does not support complex parameters"
@@ -203,6 +200,7 @@ class Muon(Algorithm):
     _numbers = ("lr", "weight_decay", "momentum")
     _decays = ("momentum",)
     _flags = ("nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")
+    _added: ClassVar = {}
 
     def __init__(
         self,

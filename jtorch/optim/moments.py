@@ -1,7 +1,7 @@
 """Adam's relatives: Adamax, NAdam and RAdam, with running averages of the gradient and of its size."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,6 @@ class _Moments(Algorithm):
 
     _numbers = ("lr", "betas", "eps", "weight_decay")
     _decays = ("betas",)
-    _added: dict[str, Any] = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}  # noqa: RUF012
 
     @staticmethod
     def _check(lr: Any, betas: Any, eps: Any, weight_decay: Any) -> None:
@@ -37,10 +36,6 @@ class _Moments(Algorithm):
         for i, beta in enumerate(betas):
             check_number(beta, f"beta parameter at index {i}", below=1)
         check_number(weight_decay, "weight_decay value")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(**self._added)
 
 
 def scale_by_adamax(first: Decay, second: Decay, eps: Any) -> optax.GradientTransformation:
@@ -170,7 +165,7 @@ class NAdam(_Moments):
 
     _numbers = ("lr", "betas", "eps", "weight_decay", "momentum_decay")
     _flags = ("decoupled_weight_decay", "maximize")
-    _added = _Moments._added | {"decoupled_weight_decay": False}
+    _added: ClassVar = {**Algorithm._added, "decoupled_weight_decay": False}
 
     def __init__(
         self,
@@ -262,7 +257,7 @@ class RAdam(_Moments):
     """
 
     _flags = ("decoupled_weight_decay", "maximize")
-    _added = _Moments._added | {"decoupled_weight_decay": False}
+    _added: ClassVar = {**Algorithm._added, "decoupled_weight_decay": False}
 
     def __init__(
         self,

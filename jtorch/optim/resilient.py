@@ -78,10 +78,6 @@ class Rprop(Algorithm):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(foreach=None, maximize=False, differentiable=False, capturable=False)
-
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
         """The signs; there is no learning rate after the first step."""
@@ -154,10 +150,6 @@ class ASGD(Algorithm):
             "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
         }  # fmt: skip
         super().__init__(params, defaults)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._add_settings(foreach=None, maximize=False, differentiable=False, capturable=False)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:
