@@ -214,21 +214,19 @@ def _multinomial(stream: Twister, shape: tuple, dtype: Any, input: Any, num_samp
 # layers that drop
 
 
-@_twin(_dropout)
-def _dropping(
-    stream: Twister, shape: tuple, dtype: Any, input: Any, p: Any, kept_dims: int | None, inplace: bool
-) -> Any:
-    kept = _trials(stream, kept_shape(shape, kept_dims), 1 - float(p))
-    return _dropout_but(input, kept, p, inplace)
+def _dropping(after: Any) -> Callable:
+    """The draw of what is kept, and the op that drops the rest."""
+
+    def drop(
+        stream: Twister, shape: tuple, dtype: Any, input: Any, p: Any, kept_dims: int | None, inplace: bool
+    ) -> Any:
+        return after(input, _trials(stream, kept_shape(shape, kept_dims), 1 - float(p)), p, inplace)
+
+    return drop
 
 
-@_twin(_alpha_dropout)
-def _alpha_dropping(
-    stream: Twister, shape: tuple, dtype: Any, input: Any, p: Any, kept_dims: int | None, inplace: bool
-) -> Any:
-    kept = _trials(stream, kept_shape(shape, kept_dims), 1 - float(p))
-    return _alpha_dropout_but(input, kept, p, inplace)
-
+_twin(_dropout)(_dropping(_dropout_but))
+_twin(_alpha_dropout)(_dropping(_alpha_dropout_but))
 
 # calling them
 
@@ -270,7 +268,8 @@ def _result(op: Any, arrays: list, static: tuple) -> Any:
     kinds = tuple((x.shape, x.dtype) if hasattr(x, "shape") else type(x) for x in arrays)
     found = _results.get((op.name, kinds, static))
     if found is None:
-        arrays[op.key_at] = jax.random.key(0)
-        found = jax.eval_shape(lambda *values: op._apply(op._promoted(), values, static), *arrays)
+        values = [*arrays]
+        values[op.key_at] = jax.random.key(0)
+        found = jax.eval_shape(lambda *given: op._apply(op._promoted(), given, static), *values)
         _results[op.name, kinds, static] = found
     return found

@@ -1,5 +1,6 @@
 """What the families of matrix ops share: the precision of products, and checks of dtypes and shapes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array
+from jtorch.ops._op import Array, registry
 
 
 def precision_for(dtype: Any) -> jax.lax.Precision | None:
@@ -79,6 +80,16 @@ def raise_for_info(name: str, info: Any, what: str) -> None:
         _args.fail(
             f"linalg.{name}(): expected {what}{where}; stopped at column {codes.reshape(-1)[batch]}", LinAlgError
         )
+
+
+def info_checked(name: str, what: str) -> Callable:
+    """The validation of the op of that name, which has `check_errors` and gives an `info`."""
+
+    def check(*args: Any, check_errors: bool = False, **options: Any) -> None:
+        if check_errors:
+            raise_for_info(name.removeprefix("linalg_"), registry[name].body(*args, **options).info, what)
+
+    return check
 
 
 @jax.custom_jvp

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import batched, matrices, mirrored, precision_for, raise_for_info, transposed, zero_pivot
+from jtorch.ops._matrices import (
+    batched,
+    info_checked,
+    matrices,
+    mirrored,
+    precision_for,
+    raise_for_info,
+    transposed,
+    zero_pivot,
+)
 from jtorch.ops._op import Array, derived, op
 
 
@@ -21,12 +30,7 @@ class CholeskyEx(NamedTuple):
     info: Array
 
 
-def _check_cholesky(input, upper=False, check_errors=False):
-    if check_errors:
-        raise_for_info("cholesky_ex", linalg_cholesky_ex.body(input, upper=upper).info, "a positive-definite matrix")
-
-
-@op(method=False, function=False, validate=_check_cholesky)
+@op(method=False, function=False, validate=info_checked("linalg_cholesky_ex", "a positive-definite matrix"))
 def linalg_cholesky_ex(input: Array, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """The factor of `input = L @ L.mH`, and where the factorization failed.
 
@@ -212,12 +216,7 @@ def _need_pivot(name: str, pivot: bool) -> None:
     _args.check(pivot, f"linalg.{name}(): expected pivot=True, got False", RuntimeError)
 
 
-def _check_lu(A, pivot=True, check_errors=False):
-    if check_errors:
-        raise_for_info("lu_factor_ex", linalg_lu_factor_ex.body(A, pivot=pivot).info, "an invertible matrix")
-
-
-@op(method=False, function=False, validate=_check_lu)
+@op(method=False, function=False, validate=info_checked("linalg_lu_factor_ex", "an invertible matrix"))
 def linalg_lu_factor_ex(A: Array, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
     """The LU factors of a matrix in compact form, and where they are singular.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._matrices import LinAlgError as LinAlgError
-from jtorch.ops._matrices import batched, matrices, raise_for_info, transposed, zero_pivot
+from jtorch.ops._matrices import batched, info_checked, matrices, raise_for_info, transposed, zero_pivot
 from jtorch.ops._op import Array, derived, op
 
 
@@ -41,12 +41,7 @@ def _solved(A: Array, B: Array) -> Array:
     return jnp.linalg.solve(A, B)
 
 
-def _check_inv(A, check_errors=False):
-    if check_errors:
-        raise_for_info("inv_ex", linalg_inv_ex.body(A).info, "an invertible matrix")
-
-
-@op(method=False, function=False, validate=_check_inv)
+@op(method=False, function=False, validate=info_checked("linalg_inv_ex", "an invertible matrix"))
 def linalg_inv_ex(A: Array, *, check_errors: bool = False) -> InvEx:
     """The inverse of square matrices, and where they are singular.
 
@@ -80,12 +75,7 @@ def inverse(input: Any) -> Any:
     return linalg_inv(input)
 
 
-def _check_solve(A, B, left=True, check_errors=False):
-    if check_errors:
-        raise_for_info("solve_ex", linalg_solve_ex.body(A, B, left=left).info, "an invertible matrix")
-
-
-@op(method=False, function=False, validate=_check_solve)
+@op(method=False, function=False, validate=info_checked("linalg_solve_ex", "an invertible matrix"))
 def linalg_solve_ex(A: Array, B: Array, *, left: bool = True, check_errors: bool = False) -> SolveEx:
     """The X of `A @ X = B`, or of `X @ A = B`, and where A is singular.
 

@@ -80,8 +80,9 @@ class Adagrad(Algorithm):
         super().__init__(params, defaults)
         check_fused(fused, foreach, differentiable)
         for group in self.param_groups:  # the sums are there before the first step
+            form = self._form(group)
             for param in group["params"]:
-                self._entries(param, group, self._form(group))
+                self._entries(param, group, form)
 
     @staticmethod
     def chain(at: SimpleNamespace) -> optax.GradientTransformation:

@@ -123,13 +123,12 @@ class AveragedModel(Module):
         averages, currents = self._pairs(model)
         first = self.n_averaged == 0
         with no_grad():
-            before = [average.clone() for average in averages]  # type: ignore[attr-defined]
             if self.multi_avg_fn is not None:
                 self.multi_avg_fn(averages, currents, self.n_averaged)
                 news = list(averages)
             else:
                 update = self.avg_fn or get_swa_avg_fn()
-                news = [update(b, c, self.n_averaged) for b, c in zip(before, currents, strict=True)]
+                news = [update(a, c, self.n_averaged) for a, c in zip(averages, currents, strict=True)]
             for average, current, new in zip(averages, currents, news, strict=True):
                 average.copy_(where(first, current, new))  # type: ignore[attr-defined]
             if not self.use_buffers:

@@ -193,7 +193,7 @@ _TENSORS = {"torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.
 
 def _of_torch(path: str, rebuilding: Rebuilding) -> Any:
     """What a name of torch's stands for, or None."""
-    found = (rebuilding.functions() | _DATA).get(path)
+    found = rebuilding.functions.get(path) or _DATA.get(path)
     if found is not None:
         return found
     module, _, name = path.rpartition(".")

@@ -1,6 +1,6 @@
 """`map_location`: on which device the storages of a file go."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,8 +27,8 @@ class Places:
         Raises: RuntimeError where there is no such device.
         """
         to: Any = self._map
-        if isinstance(to, Callable) and not isinstance(to, _types.device):
-            moved = to(storage, location)
+        if callable(to):
+            moved: Any = to(storage, location)
             if moved is not None:
                 return moved
             to = None

@@ -6,7 +6,7 @@ compared with what it holds before anything is made of it.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,6 @@ class Storage:
 
     def __init__(self, data: np.ndarray, place: Any):
         self.data, self.place = data, place
-        self.users: list[tuple[Tensor, tuple]] = []
 
     def cpu(self) -> "Storage":
         """The same, for the CPU: what a `map_location` function may return."""
@@ -68,15 +67,28 @@ class Storage:
         return jnp.asarray(part) if self.place is None else jax.device_put(part, self.place.jax())
 
 
+class Use(NamedTuple):
+    """A tensor of some elements of a storage: `data` is the storage's, in the dtype of the tensor."""
+
+    tensor: Tensor
+    storage: Storage
+    data: np.ndarray
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """The place of its last element."""
+        return self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
+
+
 class Rebuilding:
     """The tensors of one file, while they are read: torch's functions that make them, by torch's names."""
 
     def __init__(self):
-        self._storages: list[Storage] = []
-
-    def functions(self) -> dict[str, Callable]:
-        """What the names in a file stand for."""
-        return {
+        self._uses: dict[int, Use] = {}  # by the id of the tensor
+        self.functions: dict[str, Callable] = {
             "torch._utils._rebuild_tensor": self.tensor,
             "torch._utils._rebuild_tensor_v2": self.tensor,
             "torch._utils._rebuild_tensor_v3": self._of_dtype,
@@ -119,10 +131,8 @@ class Rebuilding:
         made = from_array(storage.array(np.negative(part) if metadata.get("neg") else part))
         if requires_grad:
             made.requires_grad_()
-        if not storage.users:
-            self._storages.append(storage)
         if not metadata and part.size:
-            storage.users.append((made, (offset, tuple(size), tuple(stride), data)))
+            self._uses[id(made)] = Use(made, storage, data, offset, tuple(size), tuple(stride))
         return made
 
     def _parameter(self, data: Tensor, requires_grad: bool, hooks: Any, state: Any = None) -> Parameter:
@@ -136,21 +146,25 @@ class Rebuilding:
         return data
 
     def _owned(self, made: Any, data: Tensor) -> Any:
-        """A parameter or buffer of the data, which takes its place among the users of the storage."""
-        for storage in self._storages:
-            storage.users = [(made if user is data else user, where) for user, where in storage.users]
+        """A parameter or buffer of the data, in whose place it uses the storage."""
+        use = self._uses.pop(id(data), None)
+        if use is not None:
+            self._uses[id(made)] = use._replace(tensor=made)
         return made
 
     def finish(self) -> None:
         """Let tensors share memory where torch's would, and keep strides other than row-major ones."""
-        for storage in self._storages:
-            for group in _overlapping(storage.users):
-                if len(group) == 1 and _views.is_row_major(group[0][1][2], group[0][1][1]):
+        of_storage: dict[Storage, list[Use]] = {}
+        for use in self._uses.values():
+            of_storage.setdefault(use.storage, []).append(use)
+        for storage, uses in of_storage.items():
+            for group in _overlapping(uses):
+                if len(group) == 1 and _views.is_row_major(group[0].stride, group[0].size):
                     continue
                 with no_grad():
-                    root = from_array(storage.array(group[0][1][3]))
-                    for user, (offset, size, stride, _) in group:
-                        user._share_memory_of(_part(root, offset, size, stride))
+                    root = from_array(storage.array(group[0].data))
+                    for use in group:
+                        use.tensor._share_memory_of(_part(root, use.offset, use.size, use.stride))
 
 
 def _part(root: Tensor, offset: int, size: tuple, stride: tuple) -> Tensor:
@@ -175,18 +189,16 @@ def _check_inside(numel: int, offset: int, size: Sequence[int], stride: Sequence
     _args.check(fits, f"load(): expected at most {_OVERLAPPING} elements made of {numel}, got {count}", RuntimeError)
 
 
-def _overlapping(users: list) -> list[list]:
-    """The users in groups such that those of different groups have no element in common."""
-    groups: list[list] = []
+def _overlapping(uses: list[Use]) -> list[list[Use]]:
+    """The uses in groups such that those of different groups have no element in common."""
+    groups: list[list[Use]] = []
     reach = -1
-    for user in sorted(users, key=lambda user: user[1][0]):
-        offset, size, stride, data = user[1]
-        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-        if groups and offset <= reach and data.dtype == groups[-1][0][1][3].dtype:
-            groups[-1].append(user)
+    for use in sorted(uses, key=lambda use: use.offset):
+        if groups and use.offset <= reach and use.data.dtype == groups[-1][0].data.dtype:
+            groups[-1].append(use)
         else:
-            groups.append([user])
-        reach = max(reach, last)
+            groups.append([use])
+        reach = max(reach, use.last)
     return groups
 
 
