@@ -12,6 +12,7 @@ import numpy as np
 
 from jtorch._capture import epoch, state
 from jtorch.autograd import tape
+from jtorch.autograd.gradients import backward
 from jtorch.ops import _args
 
 
@@ -102,7 +103,7 @@ class Gradients:
         """Add the gradients of this tensor to the `.grad` of the leaves below it. See `autograd.backward`."""
         if isinstance(gradient, jax.Array | np.ndarray):
             gradient = tape.make[0](jnp.asarray(gradient))
-        tape.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Callable) -> tape.Handle:
         """Call `hook(gradient)` when the gradient for this tensor is computed; what it returns replaces the gradient.

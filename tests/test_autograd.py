@@ -241,6 +241,40 @@ def input_without_grad(torch):
     torch.autograd.grad(_leaf(torch).sum(), torch.ones(1))
 
 
+@script
+def grad_leaves_the_graph_below_alone(torch):
+    x = _leaf(torch)
+    h = x.exp()
+    (g,) = torch.autograd.grad((h**2).sum(), h)
+    h.sum().backward()
+    return [g, x.grad]
+
+
+@wrong
+def materialized_and_not_allowed(torch):
+    torch.autograd.grad(_leaf(torch).sum(), _leaf(torch), materialize_grads=True, allow_unused=False)
+
+
+def test_gradients_without_a_graph_are_constants_in_compiled_functions():
+    def by_grad(x):
+        (g,) = jtorch.autograd.grad((x**3).sum(), x)
+        return (g * x).sum()
+
+    def by_backward(x):
+        y = x * 2
+        y.retain_grad()
+        (y**2).sum().backward(inputs=[y])
+        return (y.grad * x).sum()
+
+    for function in (by_grad, by_backward):
+        found = []
+        for run in (function, jtorch.compile(function)):
+            x = _leaf(jtorch)
+            run(x).backward()
+            found.append(x.grad.tolist())
+        assert found[0] == found[1]
+
+
 # hooks
 
 
@@ -407,6 +441,43 @@ def function_differentiated_twice(torch):
     x = _leaf(torch)
     (g,) = torch.autograd.grad(_cube(torch)(x, 2.0).sum(), x, create_graph=True)
     return torch.autograd.grad(g.sum(), x)[0]
+
+
+def _exp(torch):
+    class Exp(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y, None)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0]
+
+    return Exp.apply
+
+
+@script
+def function_that_saves_its_output_differentiated_twice(torch):
+    x = _leaf(torch)
+    (g,) = torch.autograd.grad(_exp(torch)(x).sum(), x, create_graph=True)
+    return torch.autograd.grad(g.sum(), x)[0]
+
+
+@script  # the text names the tensor otherwise
+def function_whose_saved_tensor_is_changed(torch):
+    y = _exp(torch)(_leaf(torch))
+    z = y.sum()
+    y.mul_(2)
+    z.backward()
+
+
+@wrong
+def function_whose_saved_tensors_are_freed(torch):
+    y = _exp(torch)(_leaf(torch))
+    y.sum().backward()
+    y.grad_fn.saved_tensors  # noqa: B018
 
 
 @script

@@ -6,5 +6,5 @@ from jtorch.autograd.grad_mode import enable_grad as enable_grad
 from jtorch.autograd.grad_mode import inference_mode as inference_mode
 from jtorch.autograd.grad_mode import no_grad as no_grad
 from jtorch.autograd.grad_mode import set_grad_enabled as set_grad_enabled
-from jtorch.autograd.tape import backward as backward
-from jtorch.autograd.tape import grad as grad
+from jtorch.autograd.gradients import backward as backward
+from jtorch.autograd.gradients import grad as grad

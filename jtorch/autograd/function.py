@@ -12,11 +12,19 @@ from jtorch.autograd.grad_mode import enable_grad, no_grad
 from jtorch.ops import _args
 
 
+def _version(tensor: Any) -> int | None:
+    """How often the memory of a tensor has been written."""
+    root = getattr(tensor, "_base", None)
+    return getattr(tensor if root is None else root, "_version", None)
+
+
 class FunctionCtx:
     """What `forward` leaves for `backward`: saved tensors and any attribute."""
 
     def __init__(self):
         self._saved: tuple = ()
+        self._versions: list = []
+        self._freed = False
         self._differentiable_out: set[int] = set()
         self._dirty: tuple = ()
         self.materialize_grads = True
@@ -25,12 +33,26 @@ class FunctionCtx:
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors for `backward`, where they are `ctx.saved_tensors`."""
         self._saved = tensors
+        self._versions = [_version(t) for t in tensors]
 
     save_for_forward = save_for_backward
 
     @property
     def saved_tensors(self) -> tuple:
-        """The tensors kept by `save_for_backward`."""
+        """The tensors kept by `save_for_backward`.
+
+        Raises:
+            RuntimeError: one was changed in place since, or a backward has freed them.
+        """
+        if self._freed:
+            raise RuntimeError(tape.FREED)
+        for tensor, before in zip(self._saved, self._versions, strict=True):
+            now = _version(tensor)
+            if now != before:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"[{tensor.type()} {list(tensor.shape)}] is at version {now}; expected version {before} instead."
+                )
         return self._saved
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
@@ -70,6 +92,11 @@ class FunctionNode:
         """The (node, place) pairs that gradients go to."""
         return tuple(self.edges)
 
+    @property
+    def saved_tensors(self) -> tuple:
+        """The tensors that `forward` kept."""
+        return self.ctx.saved_tensors
+
     def pull(self, cotangents: tuple, create_graph: bool) -> list:
         """Run the user's `backward`."""
         if self.freed:
@@ -91,7 +118,8 @@ class FunctionNode:
 
     def free(self) -> None:
         """Drop the saved tensors."""
-        self.freed = True
+        self.freed = self.ctx._freed = True
+        self.ctx._saved, self.ctx._versions = (), []
 
 
 class Function:
@@ -160,7 +188,8 @@ def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, arg
                 node.others.append((len(results), (x._value().shape, x._value().dtype)))
             results.append(x)
             continue
-        if any(x is d for d in ctx._dirty):
+        own = x._base is None and x._node is None and not x._requires_grad and not any(x is a for a in args)
+        if own or any(x is d for d in ctx._dirty):  # what was saved of the outputs is theirs, with their graph
             x._node, x._index = node, place
             results.append(x)
         else:

@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jtorch._capture import state
 from jtorch.autograd.grad_mode import set_grad_enabled
 from jtorch.ops import _args
-from jtorch.ops._op import registry
 from jtorch.ops._program import Program, pull, pulled
 
 Edge = tuple[Any, int]
@@ -159,13 +159,15 @@ def run(program: Program, flat: Sequence, edges: Sequence[Edge | None]) -> tuple
 _add = jax.jit(jnp.add)
 
 
-class _Walk:
+class Walk:
     """One walk from the outputs: gradients wait at their nodes until everything recorded later has delivered."""
 
     def __init__(self, retain_graph: bool, create_graph: bool, inputs: dict[Edge, Any] | None):
         self.retain_graph = retain_graph
         self.create_graph = create_graph
         self.inputs = inputs  # edges whose gradient is asked for; None: all leaves
+        self.ends: set[Any] = {edge[0] for edge in inputs or ()}
+        self.ways: set[Any] | None = None  # the nodes that lead to `inputs`; None: all
         self.found: dict[Edge, Any] = {}
         self.waiting: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, int, Any]] = []
@@ -173,6 +175,8 @@ class _Walk:
     def deliver(self, edge: Edge, gradient: Any) -> None:
         """Add a gradient to what waits at an edge."""
         node, place = edge
+        if self.ways is not None and node not in self.ways and node not in self.ends:
+            return
         slots = self.waiting.get(node)
         if slots is None:
             slots = self.waiting[node] = {}
@@ -182,6 +186,15 @@ class _Walk:
             slots[place] = gradient
         else:
             slots[place] = before + gradient if self.create_graph else _add(before, gradient)
+
+    def look_ahead(self, outputs: Sequence) -> None:
+        """Find the nodes on the ways to `inputs`: no others are to be walked through, nor freed."""
+        if self.inputs is None:
+            return
+        self.ways = set()
+        for node in sorted(reachable(outputs)[1], key=lambda node: node.sequence):
+            if any(e is not None and (e[0] in self.ends or e[0] in self.ways) for e in node.edges):
+                self.ways.add(node)
 
     def run(self) -> None:
         """Walk until nothing waits."""
@@ -195,15 +208,15 @@ class _Walk:
                     self.found[node, place] = gradient
             if type(node) is Leaf:
                 if self.inputs is None:
-                    node.tensor._accumulate(self._tensor(slots[0]))
-            else:
+                    node.tensor._accumulate(self.tensor(slots[0]))
+            elif self.ways is None or node in self.ways:
                 self._through(node, slots)
 
     def _through(self, node: Any, slots: dict[int, Any]) -> None:
         if getattr(node, "retains", None):
             for place, tensor in node.retains.items():
                 if place in slots and self.inputs is None:
-                    tensor._accumulate(self._tensor(slots[place]))
+                    tensor._accumulate(self.tensor(slots[place]))
         gradients = node.pull(self._full(node, slots), self.create_graph)
         if not (self.retain_graph or self.create_graph):
             node.free()
@@ -224,12 +237,15 @@ class _Walk:
     def _run_hooks(self, node: Any, slots: dict[int, Any]) -> None:
         for place, hooks in node.hooks.items():
             for hook in tuple(hooks.values()) if place in slots else ():
-                result = hook(self._tensor(slots[place]))
+                result = hook(self.tensor(slots[place]))
                 if result is not None:
                     slots[place] = result if self.create_graph else result._value()
 
-    def _tensor(self, gradient: Any) -> Any:
-        return gradient if self.create_graph else make[0](gradient)
+    def tensor(self, gradient: Any) -> Any:
+        """A gradient as a tensor; one without a graph is a constant to JAX too, should it differentiate the whole."""
+        if self.create_graph:
+            return gradient
+        return make[0](jax.lax.stop_gradient(gradient) if isinstance(gradient, Tracer) else gradient)
 
 
 @functools.lru_cache(maxsize=256)
@@ -238,7 +254,7 @@ def _ones(shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return jnp.ones(shape, dtype)
 
 
-def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> None:
+def _start(outputs: Sequence, gradients: Sequence, walk: Walk, name: str) -> None:
     for output, gradient in zip(outputs, gradients, strict=True):
         edge = output._edge()
         if edge is None:
@@ -262,118 +278,23 @@ def _start(outputs: Sequence, gradients: Sequence, walk: _Walk, name: str) -> No
         walk.deliver(edge, gradient)
 
 
-def _sequence(value: Any) -> Sequence:
+def listed(value: Any) -> Sequence:
+    """One value or several as a sequence."""
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _gradient_list(gradients: Any, count: int) -> Sequence:
-    return (None,) * count if gradients is None else _sequence(gradients)
+    return (None,) * count if gradients is None else listed(gradients)
 
 
-def _walk(outputs: Sequence, gradients: Any, walk: _Walk, name: str) -> None:
+def go(outputs: Sequence, gradients: Any, walk: Walk, name: str) -> None:
+    """Walk back from the outputs, with a gradient for each, or None for ones."""
     if state.session is not None:
         state.session.ran_backward = True
+    walk.look_ahead(outputs)
     with set_grad_enabled(walk.create_graph):
         _start(outputs, _gradient_list(gradients, len(outputs)), walk, name)
         walk.run()
-
-
-def backward(
-    tensors: Any,
-    grad_tensors: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    grad_variables: Any = None,
-    inputs: Any = None,
-) -> None:
-    """Add the gradients of `tensors` to the `.grad` of the leaves they were computed from.
-
-    Args:
-        grad_tensors: the vector of the vector-Jacobian product for each tensor; None for scalars.
-        retain_graph: keep what is needed for another backward. None means: as `create_graph`.
-        create_graph: record the gradients too, for gradients of gradients.
-        inputs: the only tensors whose `.grad` is to be touched. None means all leaves.
-
-    Raises:
-        RuntimeError: a tensor has no graph, is not a scalar and has no gradient given, or its graph was freed.
-    """
-    outputs = _sequence(tensors)
-    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
-    retain = create_graph if retain_graph is None else retain_graph
-    if inputs is None:
-        return _walk(outputs, grad_tensors, _Walk(retain, create_graph, None), "backward")
-    targets = _sequence(inputs)
-    if not targets:
-        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    for target, gradient in zip(targets, _gradients(outputs, targets, grad_tensors, retain, create_graph), strict=True):
-        if gradient is not None:
-            target._accumulate(gradient)
-    return None
-
-
-def _gradients(outputs, inputs, grad_outputs, retain, create_graph) -> list:
-    edges = [x._edge() for x in inputs]
-    if any(edge is None for edge in edges):
-        raise RuntimeError("One of the differentiated Tensors does not require grad")
-    walk = _Walk(retain, create_graph, dict.fromkeys(edges))
-    _walk(outputs, grad_outputs, walk, "grad")
-    found = [walk.found.get(edge) for edge in edges]
-    return [None if g is None else walk._tensor(g) for g in found]
-
-
-def grad(
-    outputs: Any,
-    inputs: Any,
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    only_inputs: bool = True,
-    allow_unused: bool | None = None,
-    is_grads_batched: bool = False,
-    materialize_grads: bool = False,
-) -> tuple:
-    """The gradients of the sum of `outputs` with respect to `inputs`, as a tuple. Nothing is written to `.grad`.
-
-    Args:
-        grad_outputs: the vector of the vector-Jacobian product for each output; None for scalars.
-        allow_unused: give None for inputs that the outputs do not depend on, rather than raise.
-        is_grads_batched: `grad_outputs` have a leading batch dimension, and so have the results.
-        materialize_grads: zeros in place of None.
-
-    Raises:
-        RuntimeError: an input has no part in the outputs' graph and `allow_unused` is not set.
-    """
-    outputs, inputs = _sequence(outputs), _sequence(inputs)
-    if not inputs:
-        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
-    retain = create_graph if retain_graph is None else retain_graph
-    if is_grads_batched:
-        return _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, materialize_grads)
-    found = _gradients(outputs, inputs, grad_outputs, retain, create_graph)
-    if materialize_grads:
-        return tuple(
-            make[0](jnp.zeros(x.shape, x._value().dtype)) if g is None else g
-            for g, x in zip(found, inputs, strict=True)
-        )
-    for place, gradient in enumerate(found):
-        if gradient is None and not allow_unused:
-            raise RuntimeError(
-                f"The differentiated Tensor at index {place} appears to not have been used in the graph. Set "
-                "allow_unused=True if this is the desired behavior."
-            )
-    return tuple(found)
-
-
-def _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, materialize) -> tuple:
-    vectors = _sequence(grad_outputs)
-    count = vectors[0].shape[0]
-    rows = [
-        grad(outputs, inputs, [v[i] for v in vectors], retain or i + 1 < count, create_graph,
-             allow_unused=allow_unused, materialize_grads=materialize)
-        for i in range(count)
-    ]  # fmt: skip
-    stack = registry["stack"]
-    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))
 
 
 def reachable(outputs: Iterable) -> tuple[set[int], list]:
