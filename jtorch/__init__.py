@@ -64,6 +64,7 @@ from jtorch._methods import promote_types as promote_types
 from jtorch._methods import result_type as result_type
 from jtorch._printing import set_printoptions as set_printoptions
 from jtorch._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from jtorch._settings import enable_compilation_cache as enable_compilation_cache
 from jtorch._settings import get_default_device as get_default_device
 from jtorch._settings import get_default_dtype as get_default_dtype
 from jtorch._settings import get_float32_matmul_precision as get_float32_matmul_precision

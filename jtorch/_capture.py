@@ -8,7 +8,7 @@ them inputs and outputs of one XLA program without anybody listing them. It know
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.core import Tracer
@@ -70,6 +70,18 @@ class Source:
         return tensor._raw_value if tensor._base is None else tensor._value()
 
 
+class Guard(NamedTuple):
+    """Something that a program was made for: how to look at it now, what it was then, and in words what it is."""
+
+    fetch: Callable[[], Any]
+    value: Any
+    what: str
+
+    def holds(self) -> bool:
+        """Whether it is what it was."""
+        return self.fetch() == self.value
+
+
 class Boundary:
     """Stands for the graph outside a captured function, at a tensor that has one. Nothing inside may walk on."""
 
@@ -104,7 +116,7 @@ class Capture:
     def __init__(self, known: list[Source] | None = None, values: list | None = None):
         self.sources: list[Source] = []
         self.values: list[Any] = []  # the tracer that stands for each source
-        self.guards: list[tuple[Callable, Any]] = []
+        self.guards: list[Guard] = []
         self.modules: dict[int, Any] = {}  # id(module) -> a snapshot of it, with `undo`
         self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
         self.saved: dict[int, tuple[Any, tuple]] = {}  # id(tensor) -> (tensor, its state before)
@@ -170,7 +182,7 @@ class Capture:
     def _save_view(self, view: Any, root: Any) -> None:
         """Save a view from outside; a program that reads it by its root does not fit once it is of another one."""
         if id(view) not in self.saved and self.is_outside(root):
-            self.guards.append((lambda: view._base is root, True))
+            self.guards.append(Guard(lambda: view._base is root, True, "which tensor a view is of"))
         self._save(view)
 
     def _save(self, tensor: Any) -> None:
@@ -185,7 +197,7 @@ class Capture:
             return
         grad = tensor._grad
         self.writes_grad(tensor)
-        self.guards.append((lambda: tensor._grad is None, grad is None))
+        self.guards.append(Guard(lambda: tensor._grad is None, grad is None, "whether a .grad is None"))
         if grad is not None:
             self._grad_owner[id(grad)] = tensor
 
@@ -208,10 +220,10 @@ class Capture:
             self._install(Source(key, "number", fetch), jax.lax.optimization_barrier(jax.numpy.asarray(float(fetch()))))
         return self.numbers[key]
 
-    def guard(self, fetch: Callable[[], Any]) -> Any:
-        """A value that is part of the program; the program is made anew when it changes."""
+    def guard(self, fetch: Callable[[], Any], what: str) -> Any:
+        """A value that is part of the program; the program is made anew when it changes. `what` says what it is."""
         value = fetch()
-        self.guards.append((fetch, value))
+        self.guards.append(Guard(fetch, value, what))
         return value
 
     def defer(self, op: Any, traced: Any, static: tuple) -> None:

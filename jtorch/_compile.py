@@ -19,6 +19,8 @@ import numpy as np
 
 from jtorch._capture import in_foreign_trace, state
 from jtorch._entry import Entry, aliases, is_array, is_tensor
+from jtorch._explain import Explanation, reason, report
+from jtorch._scan import Loop, length_of, stacked, step_of
 from jtorch._tensor import Tensor
 from jtorch.nn.module import Module, compiler
 
@@ -80,18 +82,77 @@ class Compiled:
         if state.session is not None or in_foreign_trace():
             return self.function(*args, **kwargs)
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=is_tensor)
+        return self._entry(leaves, tree).run([x for x in leaves if is_array(x)])
+
+    def scan(self, *args: Any, **kwargs: Any) -> Any:
+        """As many calls in one program as the arguments are long: a loop in XLA, for steps so short that Python costs more.
+
+        Does what calls on `x[0]`, `x[1]`, ... of every tensor and array among the arguments do, and stacks what they
+        return. The other arguments are the same for all. While the state is not settled yet (on the first
+        call, as a rule: gradients are None and the optimizer has no state) the calls are made one by one.
+
+        Shape: tensors (K, *) for K steps on (*) -> results (K, *)
+
+        Raises:
+            ValueError: the arguments are not of one length.
+            RuntimeError: the function leaves a graph behind, writes its arguments, sets attributes of modules or
+                returns what was there before.
+
+        Example:
+            >>> import jtorch
+            >>> total = jtorch.zeros(2)
+            >>> @jtorch.compile
+            ... def add(x):
+            ...     total.add_(x)
+            ...     return total.sum()
+            >>> add.scan(jtorch.tensor([[1., 2.], [3., 4.]]))
+            tensor([ 3., 10.])
+        """
+        leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=is_tensor)
+        count = length_of(leaves)
+        first = step_of(leaves, 0)
+        entry = next((e for e in self._entries.get(self._key(first, tree), ()) if e.fits()), None)
+        if state.session is None and not in_foreign_trace() and entry is not None and entry.settled:
+            if entry.loop is None:
+                entry.loop = Loop(entry)
+            return entry.loop.run([x for x in leaves if is_array(x)])
+        results = []
+        for place in range(count):
+            args, kwargs = jax.tree.unflatten(tree, step_of(leaves, place))
+            results.append(self(*args, **kwargs))
+        self._note_settled(first, tree)
+        return stacked(results)
+
+    def explain(self) -> Explanation:
+        """What was captured, why each program was made, and its cost by XLA's own account, to print or to look into.
+
+        Each program is compiled once more for it, unless the persistent cache has it. See `enable_compilation_cache`.
+        """
+        made = sorted((e for entries in self._entries.values() for e in entries), key=lambda entry: entry.number)
+        return Explanation(getattr(self.function, "__qualname__", repr(self.function)), [report(e) for e in made])
+
+    def _note_settled(self, leaves: list, tree: Any) -> None:
+        """Note which program is the one for the state that it leaves itself."""
+        for entry in self._entries.get(self._key(leaves, tree), ()):
+            entry.settled = entry.fits()
+
+    def _key(self, leaves: list, tree: Any) -> tuple:
+        """What of the arguments and modes a program depends on."""
         inputs = [x for x in leaves if is_array(x)]
-        key = (tree, tuple(_signature(x) for x in leaves), aliases(inputs), state.grad, state.inference)
-        entries = self._entries.setdefault(key, [])
-        for entry in entries:
+        return (tree, tuple(_signature(x) for x in leaves), aliases(inputs), state.grad, state.inference)
+
+    def _entry(self, leaves: list, tree: Any) -> Entry:
+        """The program for a call, made if there is none that fits."""
+        key = self._key(leaves, tree)
+        for entry in self._entries.get(key, ()):
             if entry.fits():
-                break
-        else:
-            entry = Entry(self.function, leaves, tree)
-            self.traces += 1
-            entries.append(entry)
-            self._warn()
-        return entry.run(inputs)
+                return entry
+        entry = Entry(self.function, leaves, tree, reason(key, self._entries))
+        self.traces += 1
+        entry.number = self.traces
+        self._entries.setdefault(key, []).append(entry)
+        self._warn()
+        return entry
 
     def _warn(self) -> None:
         if self.traces == RETRACE_LIMIT + 1:

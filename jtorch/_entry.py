@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch._capture import Boundary, Capture, Source, state, untaped
+from jtorch._capture import Boundary, Capture, Guard, Source, state, untaped
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import no_grad
@@ -59,8 +59,10 @@ class Entry:
     outputs are the arrays among the results, then the new values of written tensors and of gradients.
     """
 
-    def __init__(self, function: Callable, leaves: list, tree: Any):
+    def __init__(self, function: Callable, leaves: list, tree: Any, reason: str):
         self.function = function
+        self.reason = reason  # why it was made
+        self.number = 0  # its place in the order of making
         self.tree = tree
         self.static = [None if is_array(x) else x for x in leaves]
         self.places = [i for i, x in enumerate(leaves) if is_array(x)]
@@ -68,7 +70,11 @@ class Entry:
         self.aliases = aliases(inputs)
         self.boxed = [_box_kind(x) for x in inputs]
         self.inside = True  # whether ops record inside the program
-        self._discover([_array(x) for x in inputs])
+        self.settled = False  # whether it is known to fit the state that it leaves
+        self.loop: Any = None  # the program of many steps, once asked for
+        arrays = [array_of(x) for x in inputs]
+        self.shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
+        self._discover(arrays)
         self._watch()
         self._build()
 
@@ -156,7 +162,7 @@ class Entry:
             for name, value in vars(module).items():
                 if type(value) in CONTAINERS and name not in INTERNAL:
                     look = functools.partial(formed if name in slots else recorded, value)
-                    self.guards.append((look, look()))
+                    self.guards.append(Guard(look, look(), f"what is in {type(module).__name__}.{name}"))
 
     def _wanting(self) -> list[bool]:
         """Which tensors from outside ask for gradients."""
@@ -186,23 +192,23 @@ class Entry:
         self.donated = [s for i, s in enumerate(self.sources) if i in written and s.slot != "number"]
         self.kept = [s for i, s in enumerate(self.sources) if i not in written or s.slot == "number"]
         order = {id(s): i for i, s in enumerate([*self.kept, *self.donated])}
-        self._order = [order[id(s)] for s in self.sources]
+        self.order = [order[id(s)] for s in self.sources]
         if self.records:
             self.program = Program(
-                lambda *flat: self._traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
+                lambda *flat: self.traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
             )
         else:
-            call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
+            call = lambda inputs, kept, donated: self.traced(inputs, (*kept, *donated))  # noqa: E731
             call.__name__ = self._name()
             self.jitted = jax.jit(call, donate_argnums=(2,))
 
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def _traced(self, arrays: Any, state_arrays: Any) -> tuple:
+    def traced(self, arrays: Any, state_arrays: Any) -> tuple:
         """The run that makes the program."""
         before = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
-        capture = Capture(self.sources, [state_arrays[i] for i in self._order])
+        capture = Capture(self.sources, [state_arrays[i] for i in self.order])
         outs = self._run_once(capture, list(arrays), self._collect)
         after = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
         _args.check(
@@ -218,20 +224,36 @@ class Entry:
             if self._wanting() != self.wanting:
                 return False
             self.epoch = epoch[0]
-        return all(fetch() == value for fetch, value in self.guards)
+        return all(guard.fetch() == guard.value for guard in self.guards)
+
+    def misfit(self) -> str:
+        """In words, why it does not fit."""
+        for module, slots, before in self.signatures:
+            if module._signature(slots) != before:
+                return f"{type(module).__name__}{_names_apart(before, module._signature(slots))} changed"
+        if self._wanting() != self.wanting:
+            return "the requires_grad of a tensor changed"
+        return next((f"{guard.what} changed" for guard in self.guards if not guard.holds()), "")
 
     def run(self, inputs: list) -> Any:
         """Run the program on the arguments and the state as it is now, and put the new state in place."""
-        if self.box_writes or self.captured:
-            self._check_aliases(inputs)
-        arrays = [_array(x) for x in inputs]
-        for op, places, traced, static in self.checks:
-            op.check(tuple(arrays[places[i]] if i in places else x for i, x in enumerate(traced)), static)
+        self.check_arguments(inputs)
+        arrays = [array_of(x) for x in inputs]
+        self.check_values(arrays)
         node = None
         if self.records:
             outs, node = self._run_recorded(inputs, arrays)
         else:
-            outs = self.jitted(arrays, [s.array() for s in self.kept], self._donations())
+            outs = self.jitted(arrays, [s.array() for s in self.kept], self.donations())
+        return self.finished(inputs, outs, node)
+
+    def check_values(self, arrays: list) -> None:
+        """Do the checks that ops make of values, as far as they are values of arguments."""
+        for op, places, traced, static in self.checks:
+            op.check(tuple(arrays[places[i]] if i in places else x for i, x in enumerate(traced)), static)
+
+    def finished(self, inputs: list, outs: tuple, node: Any) -> Any:
+        """Put the new state in place, and give the results."""
         give = lambda value: self._given(value, outs, node, inputs)  # noqa: E731
         results = [give(value) for value in self.results]
         kept = [give(value) for _, value in self.changes]
@@ -240,7 +262,7 @@ class Entry:
             change.apply(value)
         return jax.tree.unflatten(self.result_tree, results)
 
-    def _donations(self) -> list:
+    def donations(self) -> list:
         """The arrays to be replaced; a copy of each that something else holds too, since donating deletes it."""
         arrays = [s.array() for s in self.donated]
         for i in range(len(arrays)):
@@ -255,7 +277,7 @@ class Entry:
             for i in self.wanted_inputs:
                 edges[i] = inputs[i]._edge()
             for i in self.wanted_sources:
-                edges[len(arrays) + self._order[i]] = self.sources[i].tensor()._edge()
+                edges[len(arrays) + self.order[i]] = self.sources[i].tensor()._edge()
         return tape.run(self.program, flat, edges)
 
     def _given(self, result: Any, outs: tuple, node: Any, inputs: list) -> Any:
@@ -294,8 +316,10 @@ class Entry:
             with no_grad():
                 inputs[i]._accumulate(from_array(outs[place]))
 
-    def _check_aliases(self, inputs: list) -> None:
+    def check_arguments(self, inputs: list) -> None:
         """An argument that the function also reaches by another way must not be written by either."""
+        if not (self.box_writes or self.captured):
+            return
         for i, x in enumerate(inputs):
             source = self.captured.get(id(x if not isinstance(x, Tensor) or x._base is None else x._base))
             if source is not None and (i in self.box_writes or any(self.sources[w] is source for w in self.writes)):
@@ -303,6 +327,13 @@ class Entry:
                     f"compile(): expected argument {i} not to be a tensor that the function also reaches by itself and "
                     "writes, got one; pass a clone(), or do not pass it"
                 )
+
+
+def _names_apart(before: list, now: list) -> str:
+    """The names of what differs between two signatures of a module, each after a dot."""
+    old, new = ({entry[:-1]: entry[-1] for entry in entries} for entries in (before, now))
+    apart = dict.fromkeys(key[-1] for key in (*old, *new) if key not in old or key not in new or old[key] != new[key])
+    return ", ".join(f".{name}" for name in apart)
 
 
 def _checks_of_arguments(capture: Capture, starts: list) -> list:
@@ -324,7 +355,8 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, jax.ShapeDtypeStruct | int | float)
 
 
-def _array(value: Any) -> Any:
+def array_of(value: Any) -> Any:
+    """The array of an argument."""
     return value._value() if isinstance(value, Tensor) else value
 
 
@@ -390,7 +422,7 @@ def _grad_place(tensor: Any, before: Any, capture: Capture, outs: list) -> tuple
 
 
 def _held_once() -> int:
-    """What getrefcount says of an array that only its tensor holds, counted the way `_donations` does."""
+    """What getrefcount says of an array that only its tensor holds, counted the way `donations` does."""
     source = Source(from_array(np.zeros(1)), "self")
     arrays = [source.array()]
     return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))

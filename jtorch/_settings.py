@@ -1,10 +1,12 @@
 """Global settings: the default dtype, the precision of matmuls, and those of torch's that have nothing to set here."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from jtorch import _types
 from jtorch.ops import _args, _op
@@ -58,6 +60,28 @@ def get_float32_matmul_precision() -> str:
     return next(name for name, value in _PRECISIONS.items() if value == _args.precision())
 
 
+def enable_compilation_cache(directory: Any = None) -> Path:
+    """Keep compiled programs in files from now on, so that the next process finds them there; the directory is returned.
+
+    Sets JAX's own cache to keep every program, however quickly it was compiled. The environment variable
+    `JTORCH_COMPILATION_CACHE`, set to a directory, does the same when jtorch is imported.
+
+    Args:
+        directory: where; None means `~/.cache/jtorch`, or the like under `XDG_CACHE_HOME`.
+
+    Raises:
+        OSError: the directory cannot be made.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    where = Path(directory) if directory is not None else Path(home) / "jtorch"
+    where.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(where))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()
+    return where
+
+
 def get_num_threads() -> int:
     """The number of CPU cores; XLA decides how many of them it uses."""
     return os.cpu_count() or 1
@@ -79,3 +103,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 def get_default_device() -> _types.device:
     """The device that new tensors are on."""
     return _types.device_of(jax.numpy.zeros(()))
+
+
+if os.environ.get("JTORCH_COMPILATION_CACHE"):
+    enable_compilation_cache(os.environ["JTORCH_COMPILATION_CACHE"])

@@ -2,6 +2,7 @@
 
 NAMES: dict[str, str] = {
     "jtorch.Tensor.jax": "hands out the jax.Array",
+    "jtorch.enable_compilation_cache": "JAX's cache, by one call",
     "jtorch.testing.parity": "compares a module with its twin of PyTorch, layer by layer",
     "jtorch.testing.Report": "what it returns",
     "jtorch.optim.from_optax": "the bridge to Optax, which torch has no use for",

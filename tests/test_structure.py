@@ -24,7 +24,7 @@ LAYERS = (
     ("autograd", "random", "_methods", "_tensor", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
      "_capture", "_settings", "_version", "_twister", "_draws"),
     ("nn", "optim", "cuda", "linalg", "fft", "special"),
-    ("_compile", "_entry", "func", "serialization", "testing"),
+    ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
 LONG_FILE, LONG_FUNCTION = 450, 40

@@ -222,7 +222,7 @@ class Algorithm(Optimizer):
             parts = [self._part({*absent, *others}) for others in _elsewhere(params, set(absent))]
             plan = self._last_plan = Plan(self._layout(), absent, parts)
         if running.session is not None:
-            running.session.guard(lambda: self._fits(plan))
+            running.session.guard(lambda: self._fits(plan), "the state of an optimizer")
         return plan.parts, grads
 
     def _part(self, missing: set[int]) -> Part:

@@ -117,7 +117,7 @@ class Optimizer:
         """Run a step that is written with tensor ops. Under `compile`, refuse what the program could not repeat."""
         if running.session is None:
             return step(self, *args, **kwargs)
-        running.session.guard(self._settings)
+        running.session.guard(self._settings, "a setting of an optimizer")
         before = {k: dict(v) if isinstance(v, dict) else v for k, v in self.state.items()}
         try:
             result = step(self, *args, **kwargs)

@@ -62,7 +62,7 @@ class Transformed(Optimizer):
             self._program, self._program_layout = _program(self.transform, params, states), layout
         traced = running.session is not None or isinstance(params[0]._value(), jax.core.Tracer)
         if running.session is not None:
-            running.session.guard(self._layout)
+            running.session.guard(self._layout, "the parameters of an optimizer")
         fetch = arrays_of if traced else donatable
         values, news = self._program(fetch(params), arrays_of(grads), fetch(states))
         direct = not traced and not isinstance(values[0], jax.core.Tracer)

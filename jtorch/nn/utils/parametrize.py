@@ -42,7 +42,7 @@ def _computed(module: Any, name: str) -> Any:
     """The parametrized tensor, taken from the cache where that is on and was filled by the same trace."""
     parametrization = module.parametrizations[name]
     if state.session is not None:
-        state.session.guard(lambda: _depth[0] > 0)
+        state.session.guard(lambda: _depth[0] > 0, "whether parametrizations are cached")
     if not _depth[0]:
         return parametrization()
     trace = get_opaque_trace_state(convention="jtorch")
