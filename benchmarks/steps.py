@@ -24,16 +24,20 @@ Step = Callable[[], Any]
 
 
 class Work(NamedTuple):
-    """A model, the batch it is trained on, and by which optimizer."""
+    """A model, the batch it is trained on, and by which optimizer. Two numbers in `shape` with `tokens` are texts."""
 
     model: str
     shape: tuple[int, ...]
     optimizer: str
     options: dict[str, float]
+    tokens: int = 0  # how many kinds there are; 0: the inputs are images
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """Random images and labels, always the same."""
+        """Random images and labels, or texts and their next tokens, always the same."""
         rng = np.random.default_rng(0)
+        if self.tokens:
+            text = rng.integers(0, self.tokens, (self.shape[0], self.shape[1] + 1))
+            return text[:, :-1].copy(), text[:, 1:].flatten()
         return rng.standard_normal(self.shape, np.float32), rng.integers(0, 10, self.shape[0])
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -45,10 +49,16 @@ class Work(NamedTuple):
         return {name: np.array(tensor) for name, tensor in model.state_dict().items()}
 
 
+_MOMENTUM = {"lr": 0.01, "momentum": 0.9}
 WORKS = {
     "mlp": Work("mlp", (128, 784), "Adam", {"lr": 1e-3}),
-    "lenet": Work("lenet", (64, 1, 28, 28), "SGD", {"lr": 0.01, "momentum": 0.9}),
-    "resnet18": Work("resnet18", (32, 3, 32, 32), "SGD", {"lr": 0.01, "momentum": 0.9}),
+    "lenet": Work("lenet", (64, 1, 28, 28), "SGD", _MOMENTUM),
+    "resnet18": Work("resnet18", (32, 3, 32, 32), "SGD", _MOMENTUM),
+    "mobilenet": Work("mobilenet", (32, 3, 32, 32), "SGD", _MOMENTUM),
+    "resnext": Work("resnext", (32, 3, 32, 32), "SGD", _MOMENTUM),
+    "lstm": Work("lstm", (16, 64), "Adam", {"lr": 1e-3}, models.TOKENS),
+    "gpt": Work("gpt", (8, 128), "Adam", {"lr": 1e-3}, models.TOKENS),
+    "vit": Work("vit", (32, 3, 32, 32), "Adam", {"lr": 1e-3}),
 }
 
 
