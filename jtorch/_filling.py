@@ -26,10 +26,9 @@ def fill_(self, value):
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
         )
-    filled = (
-        registry["expand"](number.to(_types.of_array(array.dtype)), array.shape) if isinstance(number, Tensor) else None
-    )
-    if filled is not None:
+    if isinstance(number, Tensor) or self.requires_grad:
+        # as an op on both: what is overwritten gets zeros as its gradient, not none
+        filled = registry["masked_fill"](self, jnp.ones((), bool), number)
         return self._assign(filled._value(), filled._edge())
     return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
 

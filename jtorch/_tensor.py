@@ -44,7 +44,8 @@ class Tensor(Gradients, Conversion, Layout):
     _chain: tuple = ()
     _seen: Any = None
     _views: "dict[int, weakref.ref] | None" = None  # of a root: its views, by id, some of them dead
-    _version: int = 0
+    _writes: int = 0  # of a root: how often its memory has been written
+    _careful: tuple[str, int] | None = None  # of a view: why writing to it is not recorded, and `_version` when made
     _inference: bool = False
     _post_hooks: dict | None = None
 
@@ -62,6 +63,15 @@ class Tensor(Gradients, Conversion, Layout):
         self._raw_value = array if device is None else jax.device_put(array, _types.device(device).jax())
 
     # the value
+
+    @property
+    def _version(self) -> int:
+        """How often the memory has been written in place: by this tensor, its views and its root."""
+        return (self if self._base is None else self._base)._writes
+
+    @_version.setter
+    def _version(self, count: int) -> None:
+        (self if self._base is None else self._base)._writes = count
 
     def _value(self) -> Any:
         """The current array."""
@@ -97,6 +107,8 @@ class Tensor(Gradients, Conversion, Layout):
         """Where gradients for this tensor go, or None."""
         if self._base is not None:
             self._value()
+            if self._careful is not None and state.grad and self._careful[1] != self._version:
+                self._check_recordable(self._base._edge(), None)
         if self._node is not None:
             return self._node, self._index
         if not self._requires_grad:
@@ -112,6 +124,7 @@ class Tensor(Gradients, Conversion, Layout):
         root = view._base
         if view is self:
             return self
+        self._check_recordable(self._edge(), None)
         if root is self:  # its memory moves to a root that nobody sees
             root = _blank(Tensor)
             root._raw_value, root._node, root._index = self._raw_value, self._node, self._index
@@ -131,6 +144,12 @@ class Tensor(Gradients, Conversion, Layout):
             base._base, base._chain, chain = None, (), ()
         root = base if base._base is None else base._base
         cut = () if state.grad or step is None else CUT
+        if step is not None:
+            self._careful = base._careful if base._base is not None else None
+            if self._careful is None and step.place is not None:
+                self._careful = f"output {step.place} of {step.program.name}", root._writes
+            elif self._careful is None and not state.grad and None not in chain:
+                self._careful = "one made under no_grad", root._writes
         whole = step is None and (not chain or chain is CUT)
         self._look_at(root, CUT if whole else (*chain, step, *cut))
         return self
@@ -149,6 +168,7 @@ class Tensor(Gradients, Conversion, Layout):
     def _move_views(self, to: "Tensor", cut: bool) -> None:
         """Make the views of this root views of another one that holds its array now; `cut` from that one's graph."""
         views, self._views = self._views or {}, None
+        to._writes = self._writes
         for view in (each() for each in views.values()):
             if view is not None and view._base is self:
                 seen = view._seen
@@ -214,20 +234,40 @@ class Tensor(Gradients, Conversion, Layout):
         root, chain = self._base, self._chain
         assert root is not None
         cut = None in chain
+        root_edge = root._edge() if state.grad else None
+        self._check_recordable(None if cut and not self._careful else root_edge, edge)
         if chain is CUT:
             root._put(array)
+            self._keep_edge(array, edge)
             return
         self._check_writable(root)
         program, extras = _views.writer(chain)
-        root_edge = None if cut or not state.grad else root._edge()
+        root_edge = None if cut else root_edge
         edges = (root_edge, None if cut else edge, *(None for _ in extras))
         out, node = tape.run(program, (root._value(), array, *extras), edges)
         root._put(out)
-        if state.grad and not cut:
+        if cut:
+            self._keep_edge(array, edge)
+        elif state.grad:
             root._node, root._index = node, 0
 
+    def _keep_edge(self, array: Any, edge: Any) -> None:
+        """Be where the gradient of a value goes that was written to memory without a graph; the root has no part in it."""
+        assert self._base is not None
+        if state.grad and edge is not None:
+            self._raw_value, self._seen = array, weakref.ref(self._base._raw_value)
+            self._node, self._index = edge
+
+    def _check_recordable(self, root_edge: Any, edge: Any) -> None:
+        """Raise where torch refuses to record a write through this view: its siblings would have to know of it."""
+        if self._careful is not None and state.grad and (root_edge is not None or edge is not None):
+            raise RuntimeError(
+                "in-place: expected a write to a view, or under one, that gradients can be recorded through, got "
+                f"{self._careful[0]}; use an op that is not in place, clone() it first, or do both under no_grad"
+            )
+
     def _check_writable(self, root: "Tensor") -> None:
-        if self._raw_value.size > root._raw_value.size:
+        if _views.overlaps(self._chain, root._raw_value.shape):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
@@ -269,13 +309,13 @@ class Tensor(Gradients, Conversion, Layout):
             self._base,
             self._chain,
             self._seen,
-            self._version,
+            self._writes,
+            self._careful,
         )
 
     def _restore(self, before: tuple) -> None:
-        (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._version) = (
-            before
-        )
+        (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._writes,
+         self._careful) = before  # fmt: skip
 
     # ops; `__jtorch_op__` is in `_calling`
 

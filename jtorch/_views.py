@@ -126,6 +126,17 @@ def _places(steps: tuple, extras: tuple, shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(value)
 
 
+_REPEATS = frozenset({"expand", "broadcast_to", "unfold_dimension", "as_strided"})
+
+
+def overlaps(chain: tuple, shape: Sequence[int]) -> bool:
+    """Whether two elements of the view are one element of a root of this shape."""
+    if all(step is None or step.program.name not in _REPEATS for step in chain):
+        return False
+    positions = places(chain, shape)
+    return np.unique(positions).size < positions.size
+
+
 def writer(chain: tuple) -> tuple[Program, tuple]:
     """The program `(root, value, *extras) -> root with the view's elements replaced`, and the extras for it."""
     steps = tuple(s for s in chain if s is not None)
