@@ -23,6 +23,8 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
         traced, _ = op._look_inside(traced)
     if op.inplace_at is not None and static[op.inplace_at]:
         return _call_inplace(op, traced, static)
+    if op.view and op.name == "as_strided" and isinstance(traced[0], Tensor) and traced[0]._base is not None:
+        return _strided(op, traced[0], static)
     program, flat, edges = _unboxed(op, traced, static)
     out, node = tape.run(program, flat, edges)
     if not state.grad:
@@ -35,6 +37,21 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
         for place, result in enumerate(results):
             result._as_view(traced[0], Step(program, tuple(flat[1:]), place))
     return program.container(results)
+
+
+def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
+    """`as_strided` of a view, whose strides and offset are those of the root's memory."""
+    root = view._base
+    if root is None or not view._is_settled_view():
+        return call(op, (view,), static)
+    size, stride, offset = static
+    _args.check(
+        root.dtype == view.dtype, "as_strided(): expected a view of the dtype of its base, got another", RuntimeError
+    )
+    result = call(op, (root,), (size, stride, view.storage_offset() if offset is None else offset))
+    result = result.detach() if None in view._chain and result._chain[-1] is not None else result
+    result._careful = view._careful or result._careful
+    return result
 
 
 def stopped(out: Any) -> Any:

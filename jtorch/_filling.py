@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jtorch import _creation, _types
 from jtorch._calling import assign_checked
+from jtorch._capture import state
 from jtorch._tensor import Tensor
 from jtorch.ops import fills
 from jtorch.ops._op import registry
@@ -15,6 +16,11 @@ __all__ = [
     "bernoulli_", "cauchy_", "copy_", "exponential_", "fill_", "geometric_", "log_normal_", "normal_", "random_",
     "uniform_", "zero_",
 ]  # fmt: skip
+
+
+def _is_recorded(tensor: Tensor) -> bool:
+    """Whether an overwritten tensor stays in its graph: what it was gets zeros as its gradient then, not none."""
+    return state.grad and tensor._edge() is not None
 
 
 def fill_(self, value):
@@ -26,8 +32,7 @@ def fill_(self, value):
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
         )
-    if isinstance(number, Tensor) or self.requires_grad:
-        # as an op on both: what is overwritten gets zeros as its gradient, not none
+    if isinstance(number, Tensor) or _is_recorded(self):
         filled = registry["masked_fill"](self, jnp.ones((), bool), number)
         return self._assign(filled._value(), filled._edge())
     return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
@@ -42,6 +47,9 @@ def copy_(self, src, non_blocking=False):
     """Copy the elements of another tensor, broadcast and converted to this one's dtype."""
     self._check_inplace()
     array = self._value()
+    if src is self:
+        self._version += 1
+        return self
     src = src if isinstance(src, Tensor) else _creation.as_tensor(src)
     try:
         copied = registry["expand"](src.to(_types.of_array(array.dtype)), array.shape)
@@ -51,6 +59,8 @@ def copy_(self, src, non_blocking=False):
             "expected a source that broadcasts to the tensor"
         ) from None
     copied = copied.to(self.device)
+    if _is_recorded(self):
+        copied = registry["where"](jnp.ones((), bool), copied, self)
     return self._assign(copied._value(), copied._edge())
 
 

@@ -32,7 +32,7 @@ class Gradients:
     @property
     def requires_grad(self) -> bool:
         """Whether operations on it are recorded."""
-        return self._requires_grad or self._edge() is not None
+        return self._requires_grad or self._place() is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:

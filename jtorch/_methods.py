@@ -133,6 +133,9 @@ def _setitem(self, index, value):
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, Tensor | jax.Array | int | float | complex):
         value = _creation.as_tensor(value)
+    if spec.is_view and self._base is not None and self._overlaps():
+        _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not
+        return
     result = indexing.setitem(self, value, arrays, spec)
     self._assign(result._value(), result._edge())
 
@@ -165,6 +168,11 @@ def _matrix_transpose(self):
 def _real(self):
     """The real part; the tensor itself where it is real."""
     return registry["real"](self) if self.is_complex() else self
+
+
+def _contiguous(self, *, memory_format=None):
+    """The tensor itself where its elements lie in order, else a copy of it whose elements do."""
+    return self if self.is_contiguous() else registry["contiguous"](self, memory_format=memory_format)
 
 
 def _all_transposed(self):
@@ -299,7 +307,8 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "apply_": _apply_, "view": _view, "where": _where, "float_power_": _float_power_, "as_subclass": _as_subclass,
+    "apply_": _apply_, "contiguous": _contiguous, "view": _view, "where": _where,
+    "float_power_": _float_power_, "as_subclass": _as_subclass,
     "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,
     "real": property(_real), "imag": property(registry["imag"]),

@@ -4,7 +4,7 @@ Everything is found by running the chain on an array of flat positions, so that 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.autograd import tape
+from jtorch.ops import _args
 from jtorch.ops._program import Program
 
 
@@ -119,11 +120,37 @@ def places(chain: tuple, shape: Sequence[int]) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)
 def _places(steps: tuple, extras: tuple, shape: tuple[int, ...]) -> np.ndarray:
     with jax.ensure_compile_time_eval():
-        value = jnp.arange(int(np.prod(shape))).reshape(shape)
+        of = _of_parts(program for program, _ in steps)
+        value = _numbered(int(np.prod(shape)), of).reshape(shape)
         for (program, place), more in zip(steps, extras, strict=True):
             value = program.function(value, *more)
             value = value if place is None else value[place]
-        return np.asarray(value)
+        return np.asarray(value.real // 2 if jnp.iscomplexobj(value) else value).astype(np.int64)
+
+
+_OF_PARTS = {"real": complex, "imag": complex, "view_as_real": complex, "view_as_complex": float}
+"""Views of complex numbers as real ones, or the reverse, and what they view. Positions are then of real numbers."""
+
+
+def _of_parts(programs: Iterable[Program]) -> type | None:
+    """What the root of a chain with views between real and complex numbers is made of; None for other chains."""
+    return next((_OF_PARTS[p.name] for p in programs if p.name in _OF_PARTS), None)
+
+
+def _numbered(count: int, of: type | None) -> jax.Array:
+    """The positions of elements, or of the real numbers that elements are made of."""
+    if of is None:
+        return jnp.arange(count)
+    _args.check(
+        count < 2**23, f"view: expected fewer than 2**23 elements to view the parts of, got {count}", RuntimeError
+    )
+    numbers = jnp.arange(count, dtype=float)
+    return numbers if of is float else jax.lax.complex(2 * numbers, 2 * numbers + 1)
+
+
+def _pairs(numbers: jax.Array) -> jax.Array:
+    """Real numbers as they are, complex ones as two each."""
+    return jnp.stack([numbers.real, numbers.imag], -1) if jnp.iscomplexobj(numbers) else numbers
 
 
 _REPEATS = frozenset({"expand", "broadcast_to", "unfold_dimension", "as_strided"})
@@ -147,12 +174,17 @@ def writer(chain: tuple) -> tuple[Program, tuple]:
 @functools.lru_cache(maxsize=4096)
 def _write_program(steps: tuple) -> Program:
     def write(root, value, *extras):
-        positions, at = jnp.arange(root.size).reshape(root.shape), 0
+        of = _of_parts(program for program, *_ in steps)
+        positions, at = _numbered(root.size, of).reshape(root.shape), 0
         for program, count, place in steps:
             positions = program.function(positions, *extras[at : at + count])
             positions = positions if place is None else positions[place]
             at += count
-        flat = root.reshape(-1).at[positions.reshape(-1)]
-        return flat.set(value.astype(root.dtype).reshape(-1), unique_indices=True).reshape(root.shape)
+        if of is None:
+            flat = root.reshape(-1).at[positions.reshape(-1)]
+            return flat.set(value.astype(root.dtype).reshape(-1), unique_indices=True).reshape(root.shape)
+        there = _pairs(root).reshape(-1).at[_pairs(positions).reshape(-1).astype(int)]
+        flat = there.set(_pairs(value).reshape(-1), unique_indices=True)
+        return (jax.lax.complex(flat[::2], flat[1::2]) if of is complex else flat).reshape(root.shape)
 
     return Program(write, "copy_slices")

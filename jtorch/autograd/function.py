@@ -13,9 +13,8 @@ from jtorch.ops import _args
 
 
 def _version(tensor: Any) -> int | None:
-    """How often the memory of a tensor has been written."""
-    root = getattr(tensor, "_base", None)
-    return getattr(tensor if root is None else root, "_version", None)
+    """How often the memory of a tensor has been written; None for what is no tensor."""
+    return getattr(tensor, "_version", None)
 
 
 class FunctionCtx:

@@ -71,13 +71,13 @@ class _Owned(Tensor):
     def _requires_grad(self, value: bool) -> None:
         self._var_metadata["requires_grad"] = value
 
-    def _put(self, array: Any) -> None:
+    def _put(self, array: Any, writer: Tensor | None = None) -> None:
         made_here = isinstance(array, jax.core.Tracer) and self._trace_state.is_valid()
         if not made_here:  # then Tensor's own check decides
-            super()._put(array)
+            super()._put(array, writer)
             return
         self._raw_value = array
-        self._version += 1
+        (self if writer is None else writer)._counter()[0] += 1
 
     def _current(self) -> Any:
         """A view's array. It is a view no longer once nothing else can reach the root."""

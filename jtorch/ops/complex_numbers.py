@@ -41,7 +41,6 @@ def real(input: Array) -> Array:
     """The real part.
 
     Shape: (*) -> (*)
-    Differs: a copy, where torch has a view.
     """
     return input.real
 
@@ -52,7 +51,6 @@ def imag(input: Array) -> Array:
 
     Shape: (*) -> (*)
     Raises: RuntimeError for real numbers.
-    Differs: a copy, where torch has a view.
     """
     _args.check(_args.is_complex(input.dtype), f"imag(): expected complex numbers, got {input.dtype}", RuntimeError)
     return input.imag
@@ -100,26 +98,24 @@ def angle(input: Array) -> Array:
     return jnp.where(zero, jax.lax.stop_gradient(jnp.angle(input)), jnp.angle(jnp.where(zero, 1, input)))
 
 
-@op(method=False)
+@op(method=False, view=True)
 def view_as_real(input: Array) -> Array:
     """The real and imaginary parts along a new last dimension.
 
     Shape: (*) -> (*, 2)
     Raises: RuntimeError for real numbers.
-    Differs: a copy, where torch has a view.
     """
     allowed = _args.is_complex(input.dtype)
     _args.check(allowed, f"view_as_real(): expected complex numbers, got {input.dtype}", RuntimeError)
     return jnp.stack([input.real, input.imag], -1)
 
 
-@op(method=False)
+@op(method=False, view=True)
 def view_as_complex(input: Array) -> Array:
     """The complex numbers whose real and imaginary parts lie along the last dimension.
 
     Shape: (*, 2) -> (*)
     Raises: RuntimeError for other dtypes than float32 and float64, or another last size than 2.
-    Differs: a copy, where torch has a view.
     """
     allowed = input.dtype in (jnp.float32, jnp.float64)
     _args.check(allowed, f"view_as_complex(): expected float32 or float64, got {input.dtype}", RuntimeError)

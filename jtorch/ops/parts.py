@@ -137,7 +137,7 @@ def as_strided(input: Array, size: Sequence[int], stride: Sequence[int], storage
 
     Shape: (*) -> size
     Raises: RuntimeError where a place lies outside.
-    Differs: strides count elements of this input in row-major order, not of the memory below it.
+    Differs: on a plain array, strides count its elements in row-major order.
     """
     return (
         input.reshape(-1)

@@ -1,0 +1,199 @@
+"""What tensors share: a view is a *root* and the steps that read it; a write to it becomes a write to the root.
+
+`Memory` is the part of Tensor that does it; it uses only what Tensor defines. Chains of steps are in `_views`.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+from jtorch import _views
+from jtorch._capture import state
+from jtorch._views import CUT
+from jtorch.autograd import tape
+
+
+def without_gradient(array: Any) -> Any:
+    """The array cut from what JAX differentiates, where it is being traced."""
+    return jax.lax.stop_gradient(array) if isinstance(array, Tracer) else array
+
+
+class Memory:
+    """The memory of a tensor, which others may share."""
+
+    _raw_value: Any
+    _base: Any
+    _chain: tuple
+    _seen: Any
+    _views: Any
+    _count: list[int] | None
+    _careful: tuple[str, int] | None
+    _node: Any
+    _index: int
+    _value: Callable[[], Any]
+    _edge: Callable[[], Any]
+    _put: Callable[..., None]
+
+    @property
+    def _version(self) -> int:
+        """How often the memory has been written in place: by this tensor, its views and its root."""
+        if self._base is not None:
+            self._is_settled_view()
+        return 0 if self._count is None else self._count[0]
+
+    @_version.setter
+    def _version(self, count: int) -> None:
+        self._counter()[0] = count
+
+    def _counter(self) -> list[int]:
+        if self._count is None:
+            self._count = [0]
+        return self._count
+
+    def _become(self, view: Any) -> Any:
+        """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are."""
+        root = view._base
+        if view is self:
+            return self
+        if root is self:  # its memory moves to a root that nobody sees
+            root = tape.make[0](self._raw_value, self._node and (self._node, self._index))
+            self._move_views(root, cut=False)
+        edge = view._edge()
+        self._raw_value, self._base, self._chain = view._raw_value, root, view._chain
+        if root is not None:
+            self._look_at(root, view._chain)
+        self._version += 1
+        self._node, self._index = edge or (None, 0)
+        return self
+
+    def _as_view(self, base: Any, step: Any) -> Any:
+        """Mark this fresh result of `step` on `base` as a view of base's root."""
+        chain = base._chain
+        if base._base is not None and not base._is_settled_view():
+            chain = ()
+        root = base if base._base is None else base._base
+        cut = () if state.grad or step is None else CUT
+        self._count = count = base._counter()
+        if step is not None:
+            reason = self._reason_for_care(base, step)
+            self._careful = None if reason is None else (reason, count[0])
+        whole = step is None and (not chain or chain is CUT)
+        self._look_at(root, CUT if whole else (*chain, step, *cut))
+        return self
+
+    def _reason_for_care(self, base: Any, step: Any) -> str | None:
+        """Why writing to this view while recording is refused, if it is."""
+        if base._base is not None and base._careful is not None:
+            return base._careful[0]
+        if step.place is not None:
+            return f"output {step.place} of {step.program.name}"
+        return "one made under no_grad" if not state.grad and None not in base._chain else None
+
+    def _look_at(self, root: Any, chain: tuple) -> None:
+        """Be the view of a root that a chain reads."""
+        self._base, self._chain, self._seen = root, chain, weakref.ref(root._raw_value)
+        views = root._views
+        if views is None:
+            views = root._views = {}
+        elif len(views) > 64 and len(views).bit_count() == 1:  # at each power of two, forget the dead
+            for key in [key for key, view in views.items() if view() is None]:
+                del views[key]
+        views[id(self)] = weakref.ref(self)
+
+    def _move_views(self, to: Any, cut: bool) -> None:
+        """Make the views of this root views of another one that holds its array now; `cut` from that one's graph."""
+        views, self._views = self._views or {}, None
+        to._count = self._counter()
+        for view in (each() for each in views.values()):
+            if view is not None and view._base is self:
+                seen = view._seen
+                view._look_at(to, (None, *view._chain) if cut and view._chain is not CUT else view._chain)
+                view._seen = seen  # it may have to be read again
+
+    def _share_memory_of(self, data: Any) -> None:
+        """Have the array of `data`, without its graph, and see its later writes as it sees this one's.
+
+        The new owner becomes the root where it can, since a root is read faster.
+        """
+        array = data._value()
+        root = data if data._base is None else data._base
+        plain = type(root) is self._plain and root._node is None and not root._requires_grad
+        if plain and (root is data or data._chain is CUT):
+            self._raw_value = array
+            root._move_views(self, cut=True)
+            root._look_at(self, CUT)
+        else:
+            self._count = data._counter()
+            self._raw_value = without_gradient(array)
+            self._look_at(root, CUT if root is data or data._chain is CUT else (*data._chain, None))
+
+    def _leave_memory(self) -> None:
+        """Have an array of one's own from here on; what was a view of this tensor keeps the memory that it was of."""
+        if self._base is not None:
+            self._value()
+            self._base, self._chain = None, ()
+        elif self._views:
+            self._move_views(tape.make[0](self._raw_value), cut=False)
+
+    def _is_true_view(self) -> bool:
+        """Whether torch would share memory here too: reshape and contiguous copy where the layout does not allow it."""
+        assert self._base is not None
+        return not _views.may_copy(self._chain) or not _views.copies(self._chain, self._base.shape)
+
+    def _is_settled_view(self) -> bool:
+        """Whether this still is a view, after deciding the cases where torch would have copied."""
+        if self._is_true_view():
+            return True
+        self._base, self._chain, self._count = None, (), None
+        return False
+
+    def _write(self, array: Any, edge: Any) -> None:
+        """Write through to the root."""
+        root, chain = self._base, self._chain
+        assert root is not None
+        cut = None in chain
+        root_edge = root._edge() if state.grad else None
+        self._check_recordable(None if cut and not self._careful else root_edge, edge)
+        if chain is CUT:
+            root._put(array, self)
+            self._keep_edge(array, edge)
+            return
+        self._check_writable()
+        program, extras = _views.writer(chain)
+        root_edge = None if cut else root_edge
+        edges = (root_edge, None if cut else edge, *(None for _ in extras))
+        out, node = tape.run(program, (root._value(), array, *extras), edges)
+        root._put(out, self)
+        if cut:
+            self._keep_edge(array, edge)
+        elif state.grad:
+            root._node, root._index = node, 0
+
+    def _keep_edge(self, array: Any, edge: Any) -> None:
+        """Be where the gradient of a value goes that was written to memory without a graph; the root has no part in it."""
+        assert self._base is not None
+        if state.grad and edge is not None:
+            self._raw_value, self._seen = array, weakref.ref(self._base._raw_value)
+            self._node, self._index = edge
+
+    def _check_recordable(self, root_edge: Any, edge: Any) -> None:
+        """Raise where torch refuses to record a write through this view: its siblings would have to know of it."""
+        if self._careful is not None and state.grad and (root_edge is not None or edge is not None):
+            raise RuntimeError(
+                "in-place: expected a write to a view, or under one, that gradients can be recorded through, got "
+                f"{self._careful[0]}; use an op that is not in place, clone() it first, or do both under no_grad"
+            )
+
+    def _overlaps(self) -> bool:
+        """Whether two elements of this view lie in one place."""
+        return self._is_settled_view() and _views.overlaps(self._chain, self._base._raw_value.shape)
+
+    def _check_writable(self) -> None:
+        if self._overlaps():
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                "location. Please clone() the tensor before performing the operation."
+            )
