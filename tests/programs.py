@@ -7,10 +7,12 @@ everything as it was. Few shapes and few forms of a line keep the number of comp
 
 import contextlib
 import functools
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 Choose = Callable[[Sequence], Any]
@@ -87,16 +89,24 @@ def _line(choose: Choose, tensors: dict[str, Any]) -> str:
     x = choose(list(tensors)[-4:] + list(tensors)[:3])
     tensor = tensors[x]
     kind = choose(("view", "view", "view", "write", "write", "write", "read", "sum"))
+    kind = "view" if kind == "write" and _overlaps_unnoticed(tensor) else kind
+    kind = (
+        "view" if kind in ("read", "sum") and not tensor.is_contiguous() else kind
+    )  # torch's results lie like that too
     forms = {"view": _views, "write": _writes, "read": _reads, "sum": _results}[kind](tensor)
-    if not forms:
-        return f"{x}.mul_(0.5)"
-    form = choose(forms)
-    if "y" in form:
-        fit = [n for n, other in tensors.items() if _fits(other, tensor)]
-        form = form.replace("y", choose(fit))
-    line = form.replace("x", x).replace("indeX", "index").replace("maX", "max").replace("eXpand", "expand")
+    line = re.sub(r"\bx\b", x, choose(forms))
+    if re.search(r"\by\b", line):
+        line = re.sub(r"\by\b", choose([n for n, other in tensors.items() if _fits(other, tensor)]), line)
     line = line if kind == "write" else f"t{len(tensors)} = {line}"
-    return f"with torch.no_grad(): {line}" if choose((False,) * 7 + (True,)) else line
+    reshapes = re.search(r"\b(transpose|squeeze|unsqueeze|t)_\(", line)  # torch then has a graph of the old shape
+    return f"with torch.no_grad(): {line}" if choose((False,) * 7 + (True,)) and not reshapes else line
+
+
+def _overlaps_unnoticed(tensor: Any) -> bool:
+    """Whether elements lie in one place and torch does not see it: what it then writes is left open, and refused here."""
+    places = np.lib.stride_tricks.as_strided(np.arange(_WIDEST * 4), tensor.shape, [8 * s for s in tensor.stride()])
+    repeats = any(n > 1 and not s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return not repeats and np.unique(places).size < places.size
 
 
 def _fits(other: Any, tensor: Any) -> bool:
@@ -114,8 +124,8 @@ _SUBSCRIPTS = {
     3: ("0", ":, 0", "..., 0", ":, :1", "..., ::2", "0, ..., -1", ":, None, 0", "1:"),
 }  # fmt: skip
 _ARRAYS = {
-    0: ("True", "False", "torch.tensor(True)"),
-    1: ("[0, -1]", "torch.tensor([1, 0, 1])", "x.real > 0", "True", "[[0, 1], [-1, 0]],", "None, [0]", "9", "[0, 9]", "0, 0",
+    0: ("True", "torch.tensor(True)"),
+    1: ("[0, -1]", "torch.tensor([1, 0, 1])", "x.real > 0", "True", "[[0, 1], [-1, 0]],", "None, [0]", "9", "[9]", "0, 0",
         "torch.tensor([0, 1], dtype=torch.int32)"),
     2: ("[0, -1]", ":, [0, 0]", "[1], :1", "x.real > 0", "[0, 1], [1, -1]", "0, [1, 0]", "[0, 1], None, [1, 0]", "None, [1]",
         "x[:, 0].real > 0", ":, x[0].real > 0", "..., [0]", "torch.tensor([[0, 1]])", "9", ":, [9]", "-9", "0, 0, 0", "True",
@@ -132,13 +142,14 @@ def _views(tensor: Any) -> list[str]:
               "x.as_strided((2, 2), (1, 2))", "x.contiguous()", "x.data"]  # fmt: skip
     if n < _MOST_DIMS:
         forms += ["x.unsqueeze(-1)", "x.unsqueeze(0)"]
-        forms += ["x.eXpand(2, *x.shape)"] if tensor.numel() * 2 <= _WIDEST else []
+        forms += ["torch.view_as_complex(x)"] if n and tensor.shape[-1] == 2 and not tensor.is_complex() else []
+        forms += ["x.expand(2, *x.shape)"] if tensor.numel() * 2 <= _WIDEST else []
     if n:
         forms += ["x.narrow(0, 0, 1)", "x.narrow(-1, 1, 1)", "x.select(-1, 0)", "x.chunk(2)[0]", "x.chunk(2, -1)[-1]",
-                  "x.split(2)[-1]", "x.unbind(0)[0]", "x.unbind(-1)[-1]", "x[:1].eXpand_as(x)", "x.tensor_split(2)[1]",
+                  "x.split(2)[-1]", "x.unbind(0)[0]", "x.unbind(-1)[-1]", "x[:1].expand_as(x)", "x.tensor_split(2)[1]",
                   "x.squeeze(0)", "x.transpose(0, -1)", "x.unflatten(0, (1, -1))" if n < _MOST_DIMS else "x.mT"]  # fmt: skip
     if n == 1 and tensor.numel() <= 8:
-        forms += ["x.unfold(0, 2, 1)", "x.unfold(0, 1, 2)", "x.view(2, 2)", "x.eXpand(3, -1)"]
+        forms += ["x.unfold(0, 2, 1)", "x.unfold(0, 1, 2)", "x.view(2, 2)", "x.expand(3, -1)"]
     if n >= 2:
         forms += ["x.mT", "x.diagonal()", "x.diagonal(1)", "x.movedim(0, -1)", "x.flatten(0, 1)", "x.unfold(0, 2, 1)"]
     if n == 2:
@@ -148,8 +159,9 @@ def _views(tensor: Any) -> list[str]:
 
 def _reads(tensor: Any) -> list[str]:
     forms = [f"x[{s}]" for s in _ARRAYS[tensor.ndim] if tensor.ndim < _MOST_DIMS or "None" not in s]
+    forms += ["x[False]", "x[None, False]"] if tensor.ndim < 2 else []
     if tensor.ndim:
-        forms += ["x.indeX_select(0, torch.tensor([0, 0]))", "x.take(torch.tensor([0, -1]))", "x.clone()",
+        forms += ["x.index_select(0, torch.tensor([0, 0]))", "x.take(torch.tensor([0, -1]))", "x.clone()",
                   "x.gather(0, torch.zeros_like(x, dtype=torch.int64))", "x.masked_select(x.real > 0)"]  # fmt: skip
     if tensor.ndim > 1:
         forms += ["x.take_along_dim(torch.tensor([[0, 1]]), 1)" if tensor.ndim == 2 else "x.flip(0)", "x.roll(1, 0)"]
@@ -157,8 +169,7 @@ def _reads(tensor: Any) -> list[str]:
 
 
 def _results(tensor: Any) -> list[str]:
-    forms = ["x * y", "x + y", "x - 0.5 * y", "x * 2", "x.sin()", "x.sum()", "x + 1", "-x", "torch.stack([x, y])[0]"]
-    forms = [f for f in forms if "stack" not in f]
+    forms = ["x * y", "x + y", "x - 0.5 * y", "x * 2", "x.sin()", "x.sum()", "x + 1", "-x"]
     return forms + (["x.sum(0)", "x.mean(-1)", "torch.cat([x, x])[:2]"] if tensor.ndim else [])
 
 
@@ -172,10 +183,10 @@ def _writes(tensor: Any) -> list[str]:
     forms += ["x[...] = y", "x[x.real > 0] = 0.5", "x.copy_(x.detach() * 2)", "x.squeeze_()", "x.unsqueeze_(0)"]
     forms = [f for f in forms if n < _MOST_DIMS or "unsqueeze_" not in f]
     if n:
-        forms += ["x[0] = x[-1]", "x[1:] = x[:1]", "x.indeX_fill_(0, torch.tensor([0]), 0.5)", "x.t_()" if n == 2 else "x.neg_()",
-                  "x.indeX_add_(0, torch.tensor([0, 0]), torch.stack([x[0], x[-1]]))", "x.transpose_(0, -1)",
-                  "x.indeX_put_((torch.tensor([0, 0]),), x[:1] * 2, accumulate=True)", "x[:1] = x[0]", "x[0], x[-1] = x[-1], x[0]",
-                  "x.indeX_copy_(0, torch.tensor([0]), x[-1:] * 1)", "x.put_(torch.tensor([0, -1]), x.flatten()[:2] * 2)",
+        forms += ["x[0] = x[-1]", "x[1:] = x[:1]", "x.index_fill_(0, torch.tensor([0]), 0.5)", "x.t_()" if n == 2 else "x.neg_()",
+                  "x.index_add_(0, torch.tensor([0, 0]), torch.stack([x[0], x[-1]]))", "x.transpose_(0, -1)",
+                  "x.index_put_((torch.tensor([0, 0]),), x[:1] * 2, accumulate=True)", "x[:1] = x[0]", "x[0], x[-1] = x[-1], x[0]",
+                  "x.index_copy_(0, torch.tensor([0]), x[-1:] * 1)", "x.put_(torch.tensor([0, -1]), x.flatten()[:2] * 2)",
                   "x.scatter_(0, torch.zeros_like(x, dtype=torch.int64)[:1], x[-1:] * 2)", "x[0].mul_(2)", "x[-1].zero_()",
                   "x.scatter_add_(0, torch.zeros_like(x, dtype=torch.int64), x * 2)", "x.masked_scatter_(x.real > 0, x * 3)"]  # fmt: skip
     return forms + ([] if tensor.is_complex() else ["x.clamp_(min=-0.5)", "x.clamp_(-1, 1)", "x.relu_()"])
