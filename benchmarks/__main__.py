@@ -1,4 +1,4 @@
-"""`python -m benchmarks [ops] [steps] [imports]`: measure, and print one table for each.
+"""`python -m benchmarks [eager] [ops] [steps] [imports]`: measure, and print one table for each.
 
 torch takes part where it is installed and JAX runs on the CPU, so that both have the same device.
 """
@@ -12,12 +12,13 @@ from typing import Any
 
 import jax
 
+from benchmarks.eager import CALLS, measure_eager
 from benchmarks.ops import CASES, measure_ops
 from benchmarks.startup import IMPORTS, measure_imports
 from benchmarks.steps import BASE, CANDIDATES, WORKS, measure_first_calls, measure_steps
 from benchmarks.timing import Timing, machine
 
-TABLES = ("ops", "steps", "imports")
+TABLES = ("eager", "ops", "steps", "imports")
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -53,6 +54,25 @@ def print_ops(found: dict[str, dict[str, Timing]]) -> None:
         rows.append([*row, shown(ways["arrays forward"], 1e-6)])
     head = ["op", "torch", "jtorch", "ratio", "torch f+b", "jtorch f+b", "ratio", "on arrays"]
     table("Eager ops, microseconds a call: median [quartiles]", head, rows)
+
+
+def print_eager(found: dict[str, dict[str, Timing]]) -> None:
+    """One row a call; the ratios are to torch's, of the shortest turns."""
+    rows = []
+    for name, ways in found.items():
+        row = [name]
+        for form in ("", " taped"):
+            theirs, ours = ways.get("torch" + form), ways["jtorch" + form]
+            quotient = "-" if theirs is None else f"{ours.least / theirs.least:.1f}"
+            row += [shortest(theirs), shortest(ours), quotient]
+        rows.append([*row, shortest(ways.get("jax.jit"))])
+    head = ["call", "torch", "jtorch", "ratio", "torch taped", "jtorch taped", "ratio", "jax.jit"]
+    table("One eager call, microseconds: shortest turn (median)", head, rows)
+
+
+def shortest(timing: Timing | None) -> str:
+    """The shortest turn in microseconds, and the median."""
+    return "-" if timing is None else f"{timing.least * 1e6:.1f} ({timing.median * 1e6:.1f})"
 
 
 def print_steps(model: str, times: dict[str, Timing], first: dict[str, Timing]) -> None:
@@ -133,6 +153,7 @@ def main() -> None:
     for key, value in found["machine"].items():
         print(f"{key}: {value}")
     run: dict[str, Callable[[], Any]] = {
+        "eager": lambda: run_eager(options, torch),
         "ops": lambda: run_ops(options, torch),
         "steps": lambda: run_steps(options, torch),
         "imports": lambda: run_imports(options, torch),
@@ -141,6 +162,13 @@ def main() -> None:
         found[name] = run[name]()
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
+
+
+def run_eager(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
+    """Measure and print the table of eager calls."""
+    found = measure_eager(torch, list(CALLS), options.rounds, options.seconds / 10)
+    print_eager(found)
+    return found
 
 
 def run_ops(options: argparse.Namespace, torch: Any) -> dict[str, Any]:

@@ -19,19 +19,20 @@ DISTRIBUTIONS = ("jtorch-jax", "jax", "jaxlib", "flax", "optax", "numpy", "torch
 
 
 class Timing(NamedTuple):
-    """Seconds: the median of the rounds, and the quartiles around it."""
+    """Seconds: the median of the rounds, the quartiles around it, and the shortest."""
 
     median: float
     low: float
     high: float
+    least: float
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Timing":
         """The timing that a list of measurements amounts to."""
         if len(seconds) < 2:
-            return cls(seconds[0], seconds[0], seconds[0])
+            return cls(seconds[0], seconds[0], seconds[0], seconds[0])
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-        return cls(median, low, high)
+        return cls(median, low, high, min(seconds))
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, Timing]:
