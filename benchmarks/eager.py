@@ -93,6 +93,8 @@ CALLS = {
     "a[:, 1:3] = 2.0": _write(lambda t, a: a.__setitem__((slice(None), slice(1, 3)), 2.0),
                               lambda a: a.at[:, 1:3].set(2.0)),
     "a.add_(1)": _write(lambda t, a: a.add_(1), lambda a: a + 1),
+    "view, then + 1": _op(lambda t, a: a.view(2, -1) + 1, lambda a: a.reshape(2, -1) + 1),
+    "a[0] + 1": _op(lambda t, a: a[0] + 1, lambda a: a[0] + 1),
     "cat": _op(lambda t, a: t.cat([a, a]), lambda a: jnp.concatenate([a, a])),
     "stack": _op(lambda t, a: t.stack([a, a]), lambda a: jnp.stack([a, a])),
     "item": _op(lambda t, a: a.detach()[0, 0].item()),
@@ -103,8 +105,18 @@ CALLS = {
 
 
 def measure_eager(torch: Any, names: list[str], rounds: int, seconds: float) -> dict[str, dict[str, Timing]]:
-    """For each call the times of the ways to run it. `torch` is None where it is not to be compared with."""
-    return {name: interleaved(_ways(CALLS[name], torch), rounds, seconds) for name in names}
+    """For each call the times of the ways to run it. `torch` is None where it is not to be compared with.
+
+    torch has one thread: for softmax it wakes its pool even for 32 elements, which on busy cores takes milliseconds.
+    """
+    threads = torch.get_num_threads() if torch is not None else 0
+    try:
+        if torch is not None:
+            torch.set_num_threads(1)
+        return {name: interleaved(_ways(CALLS[name], torch), rounds, seconds) for name in names}
+    finally:
+        if torch is not None:
+            torch.set_num_threads(threads)
 
 
 def _ways(call: Call, torch: Any) -> dict[str, Callable[[], Any]]:

@@ -19,14 +19,12 @@ from jtorch.ops import _args, _op, casting
 
 def call(op: Any, traced: tuple, static: tuple) -> Any:
     """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
-    if op.spread:
-        traced, _ = op._look_inside(traced)
     if op.inplace_at is not None and static[op.inplace_at]:
         return _call_inplace(op, traced, static)
     if op.view and op.name == "as_strided" and isinstance(traced[0], Tensor) and traced[0]._base is not None:
         return _strided(op, traced[0], static)
-    program, flat, edges = _unboxed(op, traced, static)
-    out, node = tape.run(program, flat, edges)
+    program, flat, wanted, edges = _unboxed(op, traced, static)
+    out, node = tape.record(program, flat, wanted, edges)
     if not state.grad:
         out = stopped(out)
     if program.container is None:
@@ -61,23 +59,21 @@ def stopped(out: Any) -> Any:
     return jax.lax.stop_gradient(out) if isinstance(out, Tracer) else out
 
 
-def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, list]:
-    """The program, its arguments as arrays, and their edges on the tape where gradients are wanted."""
+def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, list]:
+    """The program, its arguments as arrays, the places of those that gradients are wanted for, and their edges."""
     program, flat = op.program(traced, static)
     recording = state.grad and state.tape and op.differentiable
-    arrays, edges = [], []
-    for value in flat:
-        edge = None
+    plain = state.session is None
+    arrays, wanted, edges = list(flat), (), []
+    for i, value in enumerate(flat):
         if isinstance(value, Tensor):
-            array = value._value()
-            if recording:
-                edge = value._edge()
-            value = array
-        arrays.append(value)
-        edges.append(edge)
+            arrays[i] = value._raw_value if plain and value._base is None else value._value()
+            if recording and (edge := value._edge()) is not None:
+                wanted += (i,)
+                edges.append(edge)
     if op.validate is not None:
         _check(op, arrays if not op.spread else _op.unspread(arrays, op.layout(traced)), static)
-    return program, arrays, edges
+    return program, arrays, wanted, edges
 
 
 def _check(op: Any, traced: Sequence, static: tuple) -> None:
@@ -105,8 +101,8 @@ def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
     if not isinstance(target, Tensor):
         return call(op, traced, tuple(False if i == op.inplace_at else s for i, s in enumerate(static)))
     target._check_inplace()
-    program, flat, edges = _unboxed(op, traced, static)
-    out, node = tape.run(program, flat, edges)
+    program, flat, wanted, edges = _unboxed(op, traced, static)
+    out, node = tape.record(program, flat, wanted, edges)
     out = out if state.grad else stopped(out)
     return assign_checked(target, out, None if node is None else (node, 0))
 

@@ -121,7 +121,7 @@ class Gradients:
 
     def register_post_accumulate_grad_hook(self, hook: Callable) -> tape.Handle:
         """Call `hook(tensor)` after a gradient has been added to its `.grad`. Leaves only."""
-        if self._node is not None:
+        if self.grad_fn is not None:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         if self._post_hooks is None:
             self._post_hooks = {}

@@ -61,7 +61,7 @@ _BINARY = {
 }  # fmt: skip
 _STRICT = ("add", "mul", "and", "or", "xor")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
-_OPERANDS = (Tensor, jax.Array, np.ndarray, np.generic, int, float, complex)
+_OPERANDS = (Tensor, int, float, complex, np.ndarray, np.generic, jax.Array)  # the last is slow to ask
 
 
 def _binary(op: Any) -> Callable:

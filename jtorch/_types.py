@@ -1,5 +1,6 @@
 """The small value types that tensors are described by: dtype, device, Size, finfo, iinfo, layout, memory_format."""
 
+import math
 import re
 from typing import Any
 
@@ -114,7 +115,7 @@ class Size(tuple):
 
     def numel(self) -> int:
         """The product of the sizes."""
-        return int(np.prod(self, dtype=np.int64))
+        return math.prod(self)
 
     def __repr__(self):
         return f"torch.Size({list(self)})"

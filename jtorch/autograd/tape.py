@@ -144,14 +144,17 @@ class Node:
 def run(program: Program, flat: Sequence, edges: Sequence[Edge | None]) -> tuple[Any, Node | None]:
     """Run a program on arrays, recording it for the inputs that have an edge: (outputs, node or None)."""
     wanted = tuple(i for i, edge in enumerate(edges) if edge is not None)
+    return record(program, flat, wanted, [edges[i] for i in wanted])  # type: ignore[misc]
+
+
+def record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: list[Edge]) -> tuple[Any, Node | None]:
+    """`run`, with the edges of the inputs at the places `wanted` and no others."""
     if not wanted:
         return program.forward(*flat), None
     out, pullback = program.recorded(wanted)(*flat)
     outs = out if type(out) is tuple else (out,)
     avals = [(x.shape, x.dtype) for x in outs if _args.is_inexact(x.dtype)]
-    if not avals:
-        return out, None
-    return out, Node(program, wanted, pullback, flat, [edges[i] for i in wanted], avals)  # type: ignore[misc]
+    return out, Node(program, wanted, pullback, flat, edges, avals) if avals else None
 
 
 # walking backward

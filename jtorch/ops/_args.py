@@ -3,6 +3,7 @@
 All of it is plain Python on static values, or runs while a program is traced; none costs time in compiled code.
 """
 
+import functools
 import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -58,16 +59,19 @@ def long_dtype() -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.int64)
 
 
+@functools.cache  # each of these is asked several times an op; issubdtype takes a microsecond, the cache a tenth
 def is_inexact(dtype: Any) -> bool:
     """Whether the dtype is a float or complex type, the extended floats (bfloat16, float8) included."""
     return jnp.issubdtype(dtype, jnp.inexact)
 
 
+@functools.cache
 def is_float(dtype: Any) -> bool:
     """Whether the dtype is a real float type."""
     return jnp.issubdtype(dtype, jnp.floating)
 
 
+@functools.cache
 def is_complex(dtype: Any) -> bool:
     """Whether the dtype is complex."""
     return jnp.issubdtype(dtype, jnp.complexfloating)

@@ -9,6 +9,7 @@ Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op_
 types of the traced arguments; that is how Tensor records on its tape, and how other types can join.
 """
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -40,6 +41,7 @@ host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
 """What is asked before that for the result itself: where the host draws, with the op's arguments and the generator."""
 
 _NUMBERS = frozenset((bool, int, float, complex))
+_HASHABLE = frozenset((bool, int, float, str, type(None)))
 _NO_ARRAYS = _NUMBERS | {str, list, tuple, dict}
 _handlers: dict[type, Callable | None] = {}
 _UNSEEN = object()
@@ -163,16 +165,17 @@ class Op(_Flags):
             if drawn is not None:
                 return drawn
             traced = self._with_key(traced, generator)
+        inside = None
+        if self.spread:
+            traced, inside = self._look_inside(traced)
         for value in traced:
             handler = _handlers.get(type(value), _UNSEEN)
             if handler is _UNSEEN:
                 handler = _handler_of(type(value))
             if handler is not None:
                 return handler(self, traced, static)
-        if self.spread:
-            traced, handler = self._look_inside(traced)
-            if handler is not None:
-                return handler(self, traced, static)
+        if inside is not None:
+            return inside(self, traced, static)
         program, flat = self.program(traced, static)
         if self.validate is not None:
             self.check(traced, static)
@@ -183,8 +186,14 @@ class Op(_Flags):
         """The program for these static arguments, and the traced ones laid out flat for it."""
         if not self.spread:
             return self._programs.get(static) or self._made(static, static, lambda flat: flat), traced
-        layout = self.layout(traced)
-        flat = [x for value, n in zip(traced, layout, strict=True) for x in ((value,) if n is None else value)]
+        flat, layout = [], ()
+        for value in traced:
+            if type(value) is tuple:  # as `_look_inside` leaves sequences
+                flat += value
+                layout += (len(value),)
+            else:
+                flat.append(value)
+                layout += (None,)
         key = (static, layout)
         return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout)), flat
 
@@ -246,14 +255,18 @@ class Op(_Flags):
     def _look_inside(self, traced: tuple) -> tuple[tuple, Callable | None]:
         """The traced arguments with their sequences as tuples, and the handler that an element asks for, if any."""
         values, found = list(traced), None
-        for i in self._listed:
-            if isinstance(values[i], jax.Array) or _handler_of(type(values[i])) is not None:
-                self._refuse(self.traced[i], "tuple of Tensors", type(values[i]))
         for i in self.spread:
-            if values[i] is not None and not isinstance(values[i], jax.Array):
-                values[i] = tuple(values[i])
-                for element in values[i]:
-                    found = _handler_of(type(element)) or found
+            value = values[i]
+            kind = type(value)
+            if kind is not tuple and kind is not list:  # else spare these questions, which take a microsecond
+                if i in self._listed and (isinstance(value, jax.Array) or _handler_of(kind) is not None):
+                    self._refuse(self.traced[i], "tuple of Tensors", kind)
+                if value is None or isinstance(value, jax.Array):
+                    continue
+            values[i] = value = tuple(value)
+            for element in value:
+                handler = _handlers.get(type(element), _UNSEEN)
+                found = (_handler_of(type(element)) if handler is _UNSEEN else handler) or found
         return tuple(values), found
 
     def __get__(self, instance, owner=None):
@@ -395,14 +408,14 @@ def _static_text(name: str, parameter: inspect.Parameter, parts: tuple) -> str:
     """The expression that makes a static argument hashable."""
     if "dtype" in parts:
         return f"{name} if {name} is None else _dtype({name})"
-    simple = parts and all(x in (bool, int, float, str, type(None)) for x in parts)
+    simple = parts and all(x in _HASHABLE or dataclasses.is_dataclass(x) for x in parts)
     return name if simple and parameter.kind is not parameter.VAR_POSITIONAL else f"_freeze({name})"
 
 
 def _freeze(value: Any) -> Any:
     """A static argument as a hashable value: lists become tuples, and things that act as an index become ints."""
     kind = type(value)
-    if kind in (int, bool, float, str, type(None)):
+    if kind in _HASHABLE:
         return value
     if isinstance(value, tuple | list):
         return tuple(_freeze(x) for x in value)
