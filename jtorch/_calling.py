@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jtorch import _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
-from jtorch._views import Step
+from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
 from jtorch.autograd import tape
 from jtorch.ops import _args, _op, casting
 
@@ -23,13 +23,19 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
         return _call_inplace(op, traced, static)
     if op.view and op.name == "as_strided" and isinstance(traced[0], Tensor) and traced[0]._base is not None:
         return _strided(op, traced[0], static)
+    if op.view and (view := _unread_view(op, traced, static)) is not None:
+        return view
     program, flat, wanted, edges = _unboxed(op, traced, static)
     out, node = tape.record(program, flat, wanted, edges)
     if not state.grad:
         out = stopped(out)
     if program.container is None:
         result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
-        return result if not op.view else result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
+        if not op.view:
+            return result
+        if op.validate is None and not isinstance(out, Tracer):
+            program.layouts[flat[0].shape, flat[0].dtype] = out.shape, out.dtype
+        return result._as_view(traced[0], Step(program, tuple(flat[1:]), None))
     results = _wrap_all(out, node)
     if op.view:
         for place, result in enumerate(results):
@@ -50,6 +56,29 @@ def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
     result = result.detach() if None in view._chain and result._chain[-1] is not None else result
     result._careful = view._careful or result._careful
     return result
+
+
+def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:
+    """A view whose array is left to be read when it is asked for, or None where that has to be done now.
+
+    It is done now where something is traced, and for what was not seen before: the program tells of errors.
+    """
+    base = traced[0]
+    if state.session is not None or not state.tape or not isinstance(base, Tensor):
+        return None
+    program, flat = op.program(traced, static)
+    root = base if base._base is None else base._base
+    array = root._raw_value if base._chain is CUT else base._raw_value
+    layout = program.layouts.get((array.shape, array.dtype))
+    if layout is None or isinstance(root._raw_value, Tracer) or isinstance(array, Tracer):
+        return None
+    if any(type(x) is not int for x in flat[1:]) or len(base._chain) >= LONGEST:
+        return None
+    step = Step(program, tuple(flat[1:]), None)
+    if base._chain and may_copy((*base._chain, step)):
+        return None
+    shape, dtype = layout
+    return from_array(Unread(shape, dtype, base, step))._as_view(base, step)
 
 
 def stopped(out: Any) -> Any:

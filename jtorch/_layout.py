@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jtorch import _types, _views
-from jtorch._views import CUT
+from jtorch._views import CUT, Unread
 from jtorch.ops import _args
 
 
@@ -53,7 +53,8 @@ class Layout:
     @property
     def dtype(self) -> _types.dtype:
         """The type of the elements."""
-        return _types.of_array(self._value().dtype)
+        unread = type(self._raw_value) is Unread
+        return _types.of_array((self._raw_value if unread else self._value()).dtype)
 
     @property
     def device(self) -> _types.device:

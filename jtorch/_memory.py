@@ -12,7 +12,7 @@ from jax.core import Tracer
 
 from jtorch import _views
 from jtorch._capture import state
-from jtorch._views import CUT
+from jtorch._views import CUT, Unread
 from jtorch.autograd import tape
 
 
@@ -34,6 +34,7 @@ class Memory:
     _node: Any
     _index: int
     _value: Callable[[], Any]
+    _current: Callable[[], Any]
     _edge: Callable[[], Any]
     _put: Callable[..., None]
 
@@ -94,7 +95,8 @@ class Memory:
 
     def _look_at(self, root: Any, chain: tuple) -> None:
         """Be the view of a root that a chain reads."""
-        self._base, self._chain, self._seen = root, chain, weakref.ref(root._raw_value)
+        self._base, self._chain = root, chain
+        self._seen = _views.unseen if type(self._raw_value) is Unread else weakref.ref(root._raw_value)
         views = root._views
         if views is None:
             views = root._views = {}
@@ -109,6 +111,8 @@ class Memory:
         to._count = self._counter()
         for view in (each() for each in views.values()):
             if view is not None and view._base is self:
+                if type(view._raw_value) is Unread:
+                    view._current()
                 seen = view._seen
                 view._look_at(to, (None, *view._chain) if cut and view._chain is not CUT else view._chain)
                 view._seen = seen  # it may have to be read again

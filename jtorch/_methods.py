@@ -141,7 +141,8 @@ def _setitem(self, index, value):
 
 
 def _is_traced(tensor: Tensor) -> bool:
-    return isinstance(tensor._value(), Tracer)
+    root = tensor if tensor._base is None else tensor._base
+    return state.session is not None or isinstance(root._raw_value, Tracer)
 
 
 # what a tensor can tell of itself

@@ -2,8 +2,8 @@
 
 Ops run in `_calling`. An in-place op puts a new array into the box. A view remembers its *root* and the steps that read
 it: it re-reads when the root has changed, and a write to it becomes a write to the root. Methods that are ops are
-attached in `_methods`; gradients are in `_gradients`, sizes in `_layout`, other
-types in `_conversion`, printing in `_printing`.
+attached in `_methods`; gradients are in `_gradients`, sizes in `_layout`, other types in
+`_conversion`, printing in `_printing`.
 """
 
 import copy
@@ -22,7 +22,7 @@ from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
 from jtorch._layout import Layout
 from jtorch._memory import Memory, without_gradient
-from jtorch._views import CUT
+from jtorch._views import CUT, Unread
 from jtorch.autograd import tape
 from jtorch.ops import _args
 
@@ -90,11 +90,24 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def _reread(self, root: Any, edge: Any) -> None:
         if not self._is_settled_view():
             return
+        value, out = self._read(root, edge)
+        if isinstance(value, Tracer) and not isinstance(root, Tracer):  # read in a trace that does not know of it
+            with jax.ensure_compile_time_eval():
+                value, out = self._read(root, edge)
+        self._raw_value, self._seen = value, weakref.ref(root)
+        self._node, self._index = out or (None, 0)
+
+    def _read(self, root: Any, edge: Any) -> tuple[Any, Any]:
+        """The array and the edge that the chain gives on the root's array; a cut in it leaves nothing to record."""
+        unread = self._raw_value
+        if None in self._chain:
+            edge = None
+        elif type(unread) is Unread and (found := unread.read(self._base)) is not None:
+            return found
         value = root
         for step in self._chain:
             value, edge = (without_gradient(value), None) if step is None else step(value, edge)
-        self._raw_value, self._seen = value, weakref.ref(root)
-        self._node, self._index = edge or (None, 0)
+        return value, edge
 
     def _edge(self) -> tape.Edge | None:
         """Where gradients for this tensor go, or None."""

@@ -4,6 +4,7 @@ Everything is found by running the chain on an array of flat positions, so that 
 """
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,44 @@ class Step(NamedTuple):
         out, node = tape.run(self.program, (array, *self.extras), (edge, *(None for _ in self.extras)))
         at = self.place or 0
         return (out if self.place is None else out[at]), (None if node is None else (node, at))
+
+
+class Unread:
+    """What a view has in place of its array until somebody asks for that: most views are read later or never.
+
+    A compiled read takes as long as all the rest of making a view, and torch's views cost nothing. Only the kinds that
+    were read before, for the same shape, come unread: so the first one raises what there is to raise.
+    """
+
+    __slots__ = ("shape", "dtype", "parent", "chain", "step", "edge", "version")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, parent: Any, step: Step):
+        self.shape, self.dtype, self.parent, self.step = shape, dtype, parent, step
+        self.chain, self.version = parent._chain, parent._version
+        self.edge = parent._edge() if parent._base is None else None
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def read(self, root: Any) -> tuple[Any, Any] | None:
+        """The array and its edge, read from the parent; None where that is of another root by now."""
+        parent = self.parent
+        if parent is not root and (parent._base is not root or parent._chain is not self.chain):
+            return None
+        edge = parent._place()
+        if parent is root and parent._version == self.version:  # a later requires_grad_() does not count, only a write
+            edge = self.edge and (edge or self.edge)
+        return self.step(parent._value(), edge)
+
+
+def unseen() -> None:
+    """What an unread view has seen of its root, in place of a weak reference."""
+
+
+LONGEST = 8
+"""How many steps a chain may have whose view is left unread: reading asks each parent in turn."""
 
 
 CUT = (None,)

@@ -599,3 +599,40 @@ def test_write_from_inside_a_foreign_trace_is_refused():
     with pytest.raises(RuntimeError, match="would be lost"):
         jax.jit(write)(jnp.ones(2))
     assert x.tolist() == [1.0, 1.0]
+
+
+def _late_reads(torch):
+    """What views see that were made before a write, a change of grad mode, or a change of memory, and read after it."""
+    seen = []
+    for _ in range(2):  # the first time a view is read at once
+        a = torch.ones(2, 3, requires_grad=True)
+        row = a.view(6)[2:4]
+        with torch.no_grad():
+            a.mul_(3)
+            doubled = row * 2
+        (row * row).sum().backward()
+        seen += [row.requires_grad, doubled.requires_grad, a.grad.tolist()]
+        p, b = torch.full((3,), 2.0, requires_grad=True), torch.zeros(2, 3)
+        row = b[1]
+        column = row.view(3, 1)
+        b[1] = p * p
+        column.sum().backward()
+        seen += [row.tolist(), p.grad.tolist()]
+        c = torch.zeros(2, 3)
+        row = c[1]
+        c.data = torch.ones(2, 3)
+        c.fill_(5)
+        seen += [row.tolist(), tuple(row.shape), row.dtype == torch.float32]
+    return seen
+
+
+def test_views_are_read_late():
+    assert _late_reads(jtorch) == _late_reads(pytorch)
+
+
+def test_unread_view_in_a_trace():
+    a = jtorch.ones(2, 3)
+    a.view(6)
+    row = a.view(6)
+    assert jax.jit(lambda x: (jtorch.Tensor(x) * row).sum().jax())(jnp.ones(6)) == 6
+    assert row.sum().item() == 6

@@ -1,6 +1,7 @@
 """A compiled function of flat arrays, with its recorded form and its pullbacks: what an op runs as."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ class Program:
     JAX caches the compiled code by shape and dtype: a second call with the same ones compiles nothing.
     """
 
-    __slots__ = ("function", "name", "eager", "container", "forward", "_recorded", "_pullbacks")
+    __slots__ = ("function", "name", "eager", "container", "forward", "layouts", "_recorded", "_pullbacks")
 
     def __init__(self, function: Callable, name: str, eager: bool = False):
         self.function = function
@@ -24,6 +25,7 @@ class Program:
         self.eager = eager
         self.container: Callable | None = None  # what wraps the outputs, None for one array; noted while tracing
         self.forward = self._run if eager else jax.jit(_named(self._run, name))
+        self.layouts: dict[Any, Any] = {}  # of a view, once seen: (shape, dtype) of input -> of output
         self._recorded: dict[tuple[int, ...], Callable] = {}
         self._pullbacks: dict[tuple[int, ...], Program] = {}
 

@@ -106,7 +106,7 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
     if dtype is None and len(sizes) == 1 and _names_dtype(sizes[0]):
         (dtype,) = sizes
     if dtype is None:
-        return reshape(input, *sizes, shape=size)
+        return reshape(input, *sizes) if size is None else reshape(input, *sizes, shape=size)
     same = _args.to_dtype(dtype) == dtype_of(input)
     return reshape(input, tuple(input.shape)) if same else view_dtype(input, dtype)
 

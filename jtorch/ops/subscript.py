@@ -269,9 +269,7 @@ def encode(index: Any, shape: Sequence[int], static_ints: bool = False, writing:
         entries = [_entry(x) for x in _items(index)]
     spans = sum(_spans(x) for x in entries)
     _check_count(spans, len(shape))
-    alone = not basic and 1 == sum(
-        isinstance(x, bool) or (hasattr(x, "shape") and (x.shape != () or _is_mask(x))) for x in entries
-    )
+    alone = not basic and sum(map(_is_advanced, entries)) == 1
     rest = len(shape) - spans
     for entry in entries:
         if entry is Ellipsis:
@@ -280,6 +278,10 @@ def encode(index: Any, shape: Sequence[int], static_ints: bool = False, writing:
         else:
             _take(made, entry, alone)
     return made.done()
+
+
+def _is_advanced(entry: Any) -> bool:
+    return isinstance(entry, bool) or (hasattr(entry, "shape") and (entry.shape != () or _is_mask(entry)))
 
 
 def _check_count(taken: int, ndim: int) -> None:
