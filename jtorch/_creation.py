@@ -91,11 +91,10 @@ def tensor(
         ValueError: the sequences are of unequal lengths.
         TypeError: something in them is no number.
     """
-    return _finish(_copied(_from_data(data, dtype)), device, requires_grad)
-
-
-def _copied(array: Any) -> Any:
-    return array if isinstance(array, Tracer) else jnp.array(array, copy=True)
+    array = _from_data(data, dtype)
+    if isinstance(data, Tensor | jax.Array) and not isinstance(array, Tracer):
+        array = jnp.array(array, copy=True)
+    return _finish(array, device, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
