@@ -112,8 +112,15 @@ def _wide_pairs(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     return fused(made, np.float64(std), np.float64(mean))
 
 
+_PART = 2**15
+
+
 def _narrow_pairs(u: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """Uniform numbers as normal ones, in float32."""
+    """Uniform numbers as normal ones, in float32: a part at a time, which stays in the processor's cache."""
+    return np.concatenate([_narrow_part(u[at : at + _PART], mean, std) for at in range(0, len(u), _PART)])
+
+
+def _narrow_part(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     one, two = np.moveaxis(u.reshape(-1, 2, 8), 1, 0)
     radius = np.sqrt(np.float32(-2) * _log(np.float32(1) - one))
     sine, cosine = _sine_and_cosine(np.float32(2 * math.pi) * two)
@@ -124,7 +131,10 @@ def _narrow_pairs(u: np.ndarray, mean: float, std: float) -> np.ndarray:
 def fused(a: np.ndarray, b: np.ndarray | np.number, c: np.ndarray | np.number) -> np.ndarray:
     """`a * b + c` rounded once, as the processor's fused instruction does."""
     if a.dtype == np.float32:  # the product is exact in double precision
-        return (a.astype(np.float64) * np.float64(b) + np.float64(c)).astype(np.float32)
+        wide = a.astype(np.float64)
+        wide *= b
+        wide += c
+        return wide.astype(np.float32)
     product = a * b
     error = _product_error(a, b, product)
     total = product + c
@@ -146,9 +156,9 @@ def _halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _polynomial(x: np.ndarray, *coefficients: float) -> np.ndarray:
     """The polynomial with the highest power first."""
-    y = np.full_like(x, coefficients[0])
+    y, wide = np.full_like(x, coefficients[0]), x.astype(np.float64)
     for c in coefficients[1:]:
-        y = fused(y, x, np.float32(c))
+        y = fused(y, wide, np.float32(c))
     return y
 
 
@@ -157,9 +167,9 @@ def _log(x: np.ndarray) -> np.ndarray:
     bits = x.view(np.int32)
     exponent = ((bits >> 23) - 126).astype(np.float32)
     x = ((bits & ~0x7F800000) | 0x3F000000).view(np.float32)  # from 0.5 to 1
-    small = x < np.float32(math.sqrt(0.5))
-    x = np.where(small, x - np.float32(1) + x, x - np.float32(1))
-    exponent = exponent - small.astype(np.float32)
+    small = (x < np.float32(math.sqrt(0.5))).astype(np.float32)
+    x = x - np.float32(1) + x * small  # no `where`, here and below: with a random mask it takes as long as ten steps
+    exponent = exponent - small
     square = x * x
     y = _polynomial(
         x, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
@@ -180,6 +190,7 @@ def _sine_and_cosine(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     c = _polynomial(square, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2) * square
     c = fused(c, square, -(square * np.float32(0.5))) + np.float32(1)
     s = fused(_polynomial(square, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1) * square, x, x)
-    swapped = (octant & 2) != 0
-    sine = np.where(swapped, c, s) * np.where(octant & 4, np.float32(-1), np.float32(1))
-    return sine, np.where(swapped, s, c) * np.where((octant - 2) & 4, np.float32(1), np.float32(-1))
+    s, c = s.view(np.int32), c.view(np.int32)  # exchanged in every second quarter, and their signs, by bits
+    swap = (s ^ c) & -((octant >> 1) & 1)
+    sine, cosine = s ^ swap ^ ((octant & 4) << 29), c ^ swap ^ ((~(octant - 2) & 4) << 29)
+    return sine.view(np.float32), cosine.view(np.float32)
