@@ -19,6 +19,7 @@ from jtorch import random as random
 from jtorch import serialization as serialization
 from jtorch import special as special
 from jtorch import testing as testing
+from jtorch import utils as utils
 from jtorch._compile import compile as compile
 from jtorch._creation import BoolTensor as BoolTensor
 from jtorch._creation import ByteTensor as ByteTensor

@@ -21,9 +21,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typing", "IPython"}
 LAYERS = (
     ("ops",),
-    ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
-     "_capture", "_settings", "_version", "_twister", "_draws"),
-    ("nn", "optim", "cuda", "linalg", "fft", "special"),
+    ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
+     "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_types", "_printing",
+     "_capture", "_twister", "_draws"),
+    ("nn", "optim", "cuda", "linalg", "fft", "special", "utils"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
