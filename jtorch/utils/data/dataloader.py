@@ -92,8 +92,9 @@ class DataLoader:
         if type(self.dataset) is TensorDataset and self.collate_fn is default_collate:
             chosen = _creation.tensor(indices)
             return [tensor[chosen] for tensor in self.dataset.tensors]  # what stacking rows gives, in one step
-        fetch = getattr(self.dataset, "__getitems__", None)
-        return self.collate_fn(fetch(indices) if callable(fetch) else [self.dataset[i] for i in indices])
+        fetch: Any = getattr(self.dataset, "__getitems__", None)
+        samples: Any = fetch(indices) if callable(fetch) else [self.dataset[i] for i in indices]
+        return self.collate_fn(samples)
 
     def _streamed(self) -> Iterator:
         samples = iter(self.dataset)
