@@ -34,13 +34,13 @@ def fail(message: str, error: type[Exception] = ValueError) -> NoReturn:
 
 # dtypes
 
-_PYTHON = {int: np.int64, float: np.float32, bool: np.bool_, complex: np.complex128}
+_PYTHON = {float: np.dtype("float64"), int: np.dtype("int64"), bool: np.dtype("bool"), complex: np.dtype("complex128")}
 
 
 def to_dtype(dtype: Any) -> np.dtype:
     """A NumPy dtype from anything that names one, in the width that JAX's x64 switch allows."""
     if isinstance(dtype, type) and dtype in _PYTHON:
-        dtype = default_float() if dtype is float else _PYTHON[dtype]
+        dtype = _PYTHON[dtype]
     return jax.dtypes.canonicalize_dtype(np.dtype(getattr(dtype, "dtype", dtype)))
 
 
