@@ -1,14 +1,13 @@
 """The small value types that tensors are described by: dtype, device, Size, finfo, iinfo, layout, memory_format."""
 
 import math
-import re
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from jtorch._devices import device as device
+from jtorch._devices import device_of as device_of
 from jtorch.ops import _args
 
 
@@ -137,80 +136,6 @@ class Size(tuple):
 
     def __reduce__(self):
         return Size, (tuple(self),)
-
-
-_DEVICE = re.compile(r"([a-z]+)(?::(\d+))?")
-_PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
-
-
-class device:
-    """Where a tensor lives: `cpu`, `cuda[:i]` or `tpu[:i]`, which are JAX's devices.
-
-    Raises:
-        RuntimeError: the text names no device type.
-    """
-
-    __slots__ = ("type", "index")
-
-    def __init__(self, type: Any, index: int | None = None):
-        if isinstance(type, device):
-            type, index = type.type, type.index
-        if isinstance(type, int):
-            type, index = "cuda", type
-        match = _DEVICE.fullmatch(type)
-        known = match is not None and match[1] in (*_PLATFORMS, "meta")
-        _args.check(known, f"device(): expected cpu, cuda[:i] or tpu[:i], got {type!r}", RuntimeError)
-        assert match is not None
-        self.type = match[1]
-        self.index = int(match[2]) if match[2] else index
-
-    def jax(self) -> Any:
-        """JAX's device.
-
-        Raises:
-            RuntimeError: there is none of that type or index.
-        """
-        try:
-            found = jax.devices(_PLATFORMS.get(self.type, self.type))
-        except RuntimeError:
-            found = []
-        if not found and self.type == "cuda":
-            _args.fail(
-                "device(): expected a device that is there, got cuda; Found no NVIDIA driver on your system",
-                RuntimeError,
-            )
-        at = self.index or 0
-        _args.check(
-            at < len(found), f"device(): expected one of {len(found)} {self.type} devices, got {self}", RuntimeError
-        )
-        return found[at]
-
-    def __repr__(self):
-        return (
-            f"device(type={self.type!r})" if self.index is None else f"device(type={self.type!r}, index={self.index})"
-        )
-
-    def __str__(self):
-        return self.type if self.index is None else f"{self.type}:{self.index}"
-
-    def __eq__(self, other):
-        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
-
-    def __hash__(self):
-        return hash((self.type, self.index))
-
-    def __reduce__(self):
-        return device, (self.type, self.index)
-
-
-def device_of(array: Any) -> device:
-    """Where an array is; for one spread over several devices, the first. Tracers answer the default device."""
-    found = jax.devices()[0] if isinstance(array, Tracer) else next(iter(array.devices()))
-    return (
-        device("cpu")
-        if found.platform == "cpu"
-        else device({"gpu": "cuda"}.get(found.platform, found.platform), found.id)
-    )
 
 
 class finfo:
