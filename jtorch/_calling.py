@@ -26,7 +26,7 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
     if op.view and (view := _unread_view(op, traced, static)) is not None:
         return view
     program, flat, wanted, edges = _unboxed(op, traced, static)
-    out, node = tape.record(program, flat, wanted, edges)
+    out, node = _run(program, flat, wanted, edges)
     if not state.grad:
         out = stopped(out)
     if program.container is None:
@@ -81,6 +81,23 @@ def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:
     return from_array(Unread(shape, dtype, base, step))._as_view(base, step)
 
 
+def _run(program: Any, flat: list, wanted: tuple, edges: list) -> tuple[Any, Any]:
+    """The program's outputs and their node on the tape.
+
+    Raises:
+        RuntimeError: the tensors are on several devices.
+    """
+    try:
+        return tape.record(program, flat, wanted, edges)
+    except ValueError as error:
+        if "incompatible devices" not in str(error):
+            raise
+        places = {str(_types.device_of(x)): None for x in flat if isinstance(x, jax.Array)}
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(places)}!"
+        ) from None
+
+
 def stopped(out: Any) -> Any:
     """Outputs under no_grad, for JAX too where it is tracing: no gradient goes through them."""
     if isinstance(out, tuple):
@@ -131,7 +148,7 @@ def _call_inplace(op: Any, traced: tuple, static: tuple) -> Tensor:
         return call(op, traced, tuple(False if i == op.inplace_at else s for i, s in enumerate(static)))
     target._check_inplace()
     program, flat, wanted, edges = _unboxed(op, traced, static)
-    out, node = tape.record(program, flat, wanted, edges)
+    out, node = _run(program, flat, wanted, edges)
     out = out if state.grad else stopped(out)
     return assign_checked(target, out, None if node is None else (node, 0))
 

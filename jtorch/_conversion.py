@@ -12,6 +12,8 @@ from jax.core import Tracer
 from jtorch import _types
 from jtorch.ops import casting
 
+_RANKS = {_types.channels_last: 4, _types.channels_last_3d: 5}
+
 
 class Conversion:
     """The conversions of a tensor."""
@@ -32,9 +34,13 @@ class Conversion:
         `memory_format`, of which only `copy` does anything.
 
         Raises:
-            RuntimeError: the device is not there.
+            RuntimeError: the device is not there, or the memory format is for tensors of another rank.
+            TypeError: the arguments are nothing of these.
         """
         device, dtype, copy = parse_to(*args, **kwargs)
+        form: Any = kwargs.get("memory_format")
+        if _RANKS.get(form) not in (None, len(self.shape)):
+            raise RuntimeError(f"required rank {_RANKS[form]} tensor to use {form.name} format")
         result: Any = self
         if dtype is not None and dtype != self._value().dtype:
             result = casting._to_copy(result, dtype)
@@ -60,8 +66,15 @@ class Conversion:
         return self.to("cpu")
 
     def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
-        """The tensor on a GPU."""
-        return self.to("cuda" if device is None else _types.device(device))
+        """The tensor on a GPU, the current one if none is given.
+
+        Raises:
+            RuntimeError: it is not there, or no GPU.
+        """
+        place = _types.device("cuda" if device is None else device)
+        if place.type != "cuda":
+            raise RuntimeError(f"cuda(): expected a cuda device, got {place}")
+        return self.to(place)
 
     def pin_memory(self, device: Any = None) -> Any:
         """Itself: JAX stages transfers by its own means."""
@@ -167,29 +180,41 @@ def _is_there(array: Any, device: _types.device) -> bool:
     if isinstance(array, Tracer):
         return True
     here = _types.device_of(array)
-    return here.type == device.type and (device.index is None or device.index == (here.index or 0))
+    return here.type == device.type and (here.index or 0) == device.number()
 
 
-def parse_to(*args: Any, **kwargs: Any) -> tuple[_types.device | None, Any, bool]:
+_PYTHON_TYPES = (float, int, bool, complex)
+
+
+def parse_to(
+    *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False, copy: bool = False,
+    memory_format: Any = None,
+) -> tuple[_types.device | None, Any, bool]:  # fmt: skip
     """The device, dtype and copy flag that the arguments of a `to` call mean.
 
     Raises:
-        TypeError: an argument is neither a device, a dtype nor a tensor.
+        TypeError: they are not a device, a dtype, both in this order, or a tensor, and then the flags.
     """
-    device, dtype, copy = kwargs.get("device"), kwargs.get("dtype"), kwargs.get("copy", False)
-    flags = []
-    for arg in (*args, *([kwargs["other"]] if "other" in kwargs else [])):
-        if isinstance(arg, _types.dtype):
-            dtype = arg
-        elif isinstance(arg, bool):
-            flags.append(arg)
-        elif isinstance(arg, str | int | _types.device):
-            device = arg
-        elif hasattr(arg, "_value"):
-            device, dtype = arg.device, arg.dtype
-        elif isinstance(arg, np.dtype) or arg in (float, int, bool, complex):
-            dtype = arg
-        elif arg is not None:
-            raise TypeError(f"to(): expected a device, a dtype or a tensor, got {type(arg).__name__}")
-    copy = copy or (len(flags) > 1 and flags[1])
+    rest = list(args)
+    if rest and hasattr(rest[0], "_value"):
+        like = rest.pop(0)
+        device, dtype = like.device, like.dtype
+    else:
+        if rest and (rest[0] is None or _is_place(rest[0])):
+            device = rest.pop(0)
+        if rest and (rest[0] is None or _is_type(rest[0])):
+            dtype = rest.pop(0)
+    flags, rest = [x for x in rest if isinstance(x, bool)], [x for x in rest if not isinstance(x, bool)]
+    if rest or len(flags) > 2:
+        shown = ", ".join(type(x).__name__ for x in args)
+        raise TypeError(f"to(): expected a device, a dtype, both in this order, or a tensor, got ({shown})")
+    copy = flags[1] if len(flags) > 1 else copy
     return None if device is None else _types.device(device), None if dtype is None else casting.to_dtype(dtype), copy
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str | _types.device) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_type(value: Any) -> bool:
+    return isinstance(value, _types.dtype | np.dtype) or (isinstance(value, type) and value in _PYTHON_TYPES)
