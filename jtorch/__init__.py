@@ -9,10 +9,14 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
+from jtorch import accelerator as accelerator
 from jtorch import autograd as autograd
+from jtorch import backends as backends
+from jtorch import cpu as cpu
 from jtorch import cuda as cuda
 from jtorch import fft as fft
 from jtorch import linalg as linalg
+from jtorch import mps as mps
 from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random
@@ -20,6 +24,8 @@ from jtorch import serialization as serialization
 from jtorch import special as special
 from jtorch import testing as testing
 from jtorch import utils as utils
+from jtorch import version as version
+from jtorch import xpu as xpu
 from jtorch._compile import compile as compile
 from jtorch._creation import BoolTensor as BoolTensor
 from jtorch._creation import ByteTensor as ByteTensor
@@ -68,13 +74,24 @@ from jtorch._settings import are_deterministic_algorithms_enabled as are_determi
 from jtorch._settings import enable_compilation_cache as enable_compilation_cache
 from jtorch._settings import get_default_device as get_default_device
 from jtorch._settings import get_default_dtype as get_default_dtype
+from jtorch._settings import get_deterministic_debug_mode as get_deterministic_debug_mode
 from jtorch._settings import get_float32_matmul_precision as get_float32_matmul_precision
+from jtorch._settings import get_num_interop_threads as get_num_interop_threads
 from jtorch._settings import get_num_threads as get_num_threads
+from jtorch._settings import (
+    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
+)
+from jtorch._settings import set_default_device as set_default_device
 from jtorch._settings import set_default_dtype as set_default_dtype
 from jtorch._settings import set_default_tensor_type as set_default_tensor_type
+from jtorch._settings import set_deterministic_debug_mode as set_deterministic_debug_mode
 from jtorch._settings import set_float32_matmul_precision as set_float32_matmul_precision
+from jtorch._settings import set_flush_denormal as set_flush_denormal
+from jtorch._settings import set_num_interop_threads as set_num_interop_threads
 from jtorch._settings import set_num_threads as set_num_threads
 from jtorch._settings import use_deterministic_algorithms as use_deterministic_algorithms
+from jtorch._streams import Event as Event
+from jtorch._streams import Stream as Stream
 from jtorch._tensor import Tensor as Tensor
 from jtorch._types import Size as Size
 from jtorch._types import bfloat16 as bfloat16

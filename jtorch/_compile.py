@@ -23,6 +23,7 @@ from jtorch._explain import Explanation, reason, report
 from jtorch._scan import Loop, length_of, stacked, step_of
 from jtorch._tensor import Tensor
 from jtorch.nn.module import Module, compiler
+from jtorch.ops import _args
 
 RETRACE_LIMIT = 8
 """How many programs a compiled function may have before it warns."""
@@ -139,7 +140,7 @@ class Compiled:
     def _key(self, leaves: list, tree: Any) -> tuple:
         """What of the arguments and modes a program depends on."""
         inputs = [x for x in leaves if is_array(x)]
-        return (tree, tuple(_signature(x) for x in leaves), aliases(inputs), state.grad, state.inference)
+        return (tree, tuple(_signature(x) for x in leaves), aliases(inputs), state.grad, state.inference, _args.settings())
 
     def _entry(self, leaves: list, tree: Any) -> Entry:
         """The program for a call, made if there is none that fits."""

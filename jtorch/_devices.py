@@ -1,5 +1,6 @@
 """Devices by torch's names. They are JAX's: `cpu`, `cuda[:i]` and `tpu[:i]`; torch's other names can be spelled, not used."""
 
+import threading
 from typing import Any
 
 import jax
@@ -88,6 +89,16 @@ class device:
     def __str__(self):
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
+    def __enter__(self) -> "device":
+        """New tensors are on this device inside."""
+        context = jax.default_device(self.jax())
+        context.__enter__()
+        _entered.contexts.append(context)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _entered.contexts.pop().__exit__(*error)
+
     def __eq__(self, other):
         return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
 
@@ -96,6 +107,16 @@ class device:
 
     def __reduce__(self):
         return device, (self.type, self.index)
+
+
+class _Entered(threading.local):
+    """JAX's contexts of the devices that were entered and not left."""
+
+    def __init__(self):
+        self.contexts: list = []
+
+
+_entered = _Entered()
 
 
 def _accelerator(index: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from jtorch._entry import Entry
 
 _PARTS = ("the structure of the arguments", "the arguments", "which arguments are the same object", "grad mode",
-          "inference mode")  # fmt: skip
+          "inference mode", "a setting such as the default dtype")  # fmt: skip
 """What the key of a program consists of. See `Compiled._key`."""
 
 

@@ -1,6 +1,7 @@
 """Global settings: the default dtype, the precision of matmuls, and those of torch's that have nothing to set here."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jtorch import _types
+from jtorch import _devices, _types
 from jtorch.ops import _args, _op
 
 _PRECISIONS = {
@@ -83,26 +84,87 @@ def enable_compilation_cache(directory: Any = None) -> Path:
 
 
 def get_num_threads() -> int:
-    """The number of CPU cores; XLA decides how many of them it uses."""
-    return os.cpu_count() or 1
+    """The number of CPU cores that this process may use; XLA decides how many of them it uses."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+get_num_interop_threads = get_num_threads
 
 
 def set_num_threads(n: int) -> None:
-    """Accepted; XLA decides by itself (see its flag `--xla_cpu_multi_thread_eigen`)."""
+    """Accepted; XLA decides by itself (see its flag `--xla_cpu_multi_thread_eigen`).
+
+    Raises:
+        RuntimeError: it is not positive.
+    """
+    _args.check(n > 0, f"set_num_threads(): expected a positive number, got {n}", RuntimeError)
+
+
+set_num_interop_threads = set_num_threads
+
+_deterministic = {"mode": False, "warn_only": False}
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Accepted; on a CPU XLA's results are the same each time, on a GPU see `--xla_gpu_deterministic_ops`."""
+    """Noted. On a CPU XLA's results are the same each time anyway; on a GPU only where its flag was set at the start.
+
+    Differs: where torch raises when an algorithm would differ from run to run, this warns when it is switched on.
+    """
+    _deterministic.update(mode=mode, warn_only=warn_only)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if mode and _devices.found("cuda") and "deterministic_ops" not in flags:
+        warnings.warn(
+            "use_deterministic_algorithms(): expected XLA to be started for it, got a GPU without the flag; set "
+            "XLA_FLAGS=--xla_gpu_deterministic_ops=true before Python starts",
+            stacklevel=2,
+        )
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """Always False: nothing was switched."""
+    """What `use_deterministic_algorithms` set."""
+    return _deterministic["mode"]
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """What `use_deterministic_algorithms` set."""
+    return _deterministic["warn_only"]
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """`use_deterministic_algorithms`, by a level: `default` (0), `warn` (1) or `error` (2).
+
+    Raises:
+        RuntimeError: it is none of these.
+    """
+    levels = {"default": 0, "warn": 1, "error": 2}
+    level = levels.get(debug_mode) if isinstance(debug_mode, str) else debug_mode
+    if level not in (0, 1, 2):
+        raise RuntimeError(f"set_deterministic_debug_mode(): expected default, warn or error, got {debug_mode!r}")
+    use_deterministic_algorithms(level > 0, warn_only=level == 1)
+
+
+def get_deterministic_debug_mode() -> int:
+    """0 where results may differ from run to run, 1 where torch would warn of it, 2 where it would raise."""
+    return 0 if not _deterministic["mode"] else 1 if _deterministic["warn_only"] else 2
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: it cannot be set, XLA decides."""
     return False
 
 
 def get_default_device() -> _types.device:
     """The device that new tensors are on."""
     return _types.device_of(jax.numpy.zeros(()))
+
+
+def set_default_device(device: Any) -> None:
+    """Choose the device of new tensors; None for JAX's own choice. It is JAX's `jax_default_device` that is set.
+
+    Raises:
+        RuntimeError: it is not there.
+    """
+    jax.config.update("jax_default_device", None if device is None else _types.device(device).jax())
 
 
 if os.environ.get("JTORCH_COMPILATION_CACHE"):

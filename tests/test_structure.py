@@ -22,9 +22,10 @@ OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typi
 LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
-     "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_types", "_printing",
-     "_capture", "_twister", "_draws", "_devices"),
-    ("nn", "optim", "cuda", "linalg", "fft", "special", "utils"),
+     "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
+     "_twister", "_draws", "_devices", "_streams"),
+    ("nn", "optim", "cuda", "linalg", "fft", "special", "utils", "accelerator", "backends", "cpu", "mps", "xpu",
+     "version"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")

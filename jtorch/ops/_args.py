@@ -224,6 +224,11 @@ def precision() -> jax.lax.Precision:
     return _precision[0]
 
 
+def settings() -> tuple:
+    """The global settings that a program is made under."""
+    return _precision[0], _default_float[0]
+
+
 def set_precision(value: jax.lax.Precision) -> None:
     """Set what `precision` returns."""
     _precision[0] = value
