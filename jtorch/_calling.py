@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from jtorch import _types
+from jtorch import _devices, _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
@@ -88,7 +88,11 @@ def _run(program: Any, flat: list, wanted: tuple, edges: list) -> tuple[Any, Any
         RuntimeError: the tensors are on several devices.
     """
     try:
-        return tape.record(program, flat, wanted, edges)
+        out, node = tape.record(program, flat, wanted, edges)
+        if program.eager and _devices.several() and program.name != "_to_device":  # may have gone by way of the host
+            place = next(x for x in flat if isinstance(x, jax.Array))
+            out = jax.tree.map(lambda x: _devices.beside(x, place), out)
+        return out, node
     except ValueError as error:
         if "incompatible devices" not in str(error):
             raise

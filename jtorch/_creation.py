@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _types
+from jtorch import _devices, _types
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args, creation, sampling
 
@@ -229,7 +229,10 @@ def _like(make: Callable) -> Callable:
         made = make(input, *args, **kwargs)
         if not isinstance(made, Tensor):
             return made
-        made = made if device is None else made.to(device=device)
+        if device is not None:
+            made = made.to(device=device)
+        elif isinstance(input, Tensor):
+            made = from_array(_devices.beside(made._value(), input._value()))
         return made.requires_grad_() if requires_grad else made
 
     return _signed_like(create_like, make)

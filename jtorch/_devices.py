@@ -1,5 +1,6 @@
 """Devices by torch's names. They are JAX's: `cpu`, `cuda[:i]` and `tpu[:i]`; torch's other names can be spelled, not used."""
 
+import functools
 import threading
 from typing import Any
 
@@ -129,6 +130,19 @@ def _accelerator(index: int) -> str:
 
 _CPU = device("cpu")
 _NAMES = {platform: kind for kind, platform in _PLATFORMS.items()}
+
+
+@functools.cache
+def several() -> bool:
+    """Whether JAX has more than one device, so that arrays may be apart."""
+    return jax.default_backend() != "cpu" or jax.device_count() > 1
+
+
+def beside(array: Any, other: Any) -> Any:
+    """The array, where the other one is."""
+    if not several() or isinstance(array, Tracer) or isinstance(other, Tracer):
+        return array
+    return array if array.sharding == other.sharding else jax.device_put(array, other.sharding)
 
 
 def default() -> Any:

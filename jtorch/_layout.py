@@ -61,6 +61,11 @@ class Layout:
         """Where the array is."""
         return _types.device_of(self._value())
 
+    def get_device(self) -> int:
+        """The number of the accelerator the array is on, -1 for the CPU."""
+        place = self.device
+        return -1 if place.type == "cpu" else place.number()
+
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""

@@ -47,11 +47,13 @@ def set_float32_matmul_precision(precision: str) -> None:
     Args:
         precision: `highest` (full float32, the default), `high` (three bfloat16 passes, or TF32) or `medium`.
 
-    Raises:
-        RuntimeError: it is none of these.
+    Anything else is warned of, and changes nothing.
     """
     if precision not in _PRECISIONS:
-        raise RuntimeError(f"set_float32_matmul_precision(): expected highest, high or medium, got {precision!r}")
+        warnings.warn(
+            f"set_float32_matmul_precision(): expected highest, high or medium, got {precision!r}", stacklevel=2
+        )
+        return
     _args.set_precision(_PRECISIONS[precision])
     _op.forget_programs()
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _printing, _types
+from jtorch import _devices, _printing, _types
 from jtorch._capture import state
 from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
@@ -149,6 +149,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         """Take the result of an in-place op: checked, written through, its place on the tape with it."""
         if array.dtype != self._value().dtype:
             array = array.astype(self._raw_value.dtype)
+        array = _devices.beside(array, self._raw_value)
         if self._base is not None and self._is_settled_view():
             self._write(array, edge)
             return self

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jtorch import _draws, _types
+from jtorch import _devices, _draws, _types
 from jtorch._capture import in_foreign_trace, state
 from jtorch._tensor import Tensor, from_array
 from jtorch._twister import STATE_BYTES, Twister
@@ -225,7 +225,8 @@ def _drawn_on_host(op: Any, traced: tuple, static: tuple, generator: Generator |
     drawn = _draws.draw((generator or default_generator).stream(), op, traced, static)
     if not boxed or isinstance(drawn, Tensor):
         return drawn
-    result = from_array(drawn)
+    arrays = (value._value() for value in traced if isinstance(value, Tensor))
+    result = from_array(_devices.beside(drawn, next(arrays)))
     for value in traced if op.differentiable and state.grad else ():
         if isinstance(value, Tensor) and value.requires_grad:
             result = sampling.drawn_by(value, result)

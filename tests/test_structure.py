@@ -23,7 +23,7 @@ LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
-     "_twister", "_draws", "_devices", "_streams"),
+     "_twister", "_draws", "_devices", "_streams", "_device_memory"),
     ("nn", "optim", "cuda", "linalg", "fft", "special", "utils", "accelerator", "backends", "cpu", "mps", "xpu",
      "version"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing"),
