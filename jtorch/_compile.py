@@ -140,7 +140,14 @@ class Compiled:
     def _key(self, leaves: list, tree: Any) -> tuple:
         """What of the arguments and modes a program depends on."""
         inputs = [x for x in leaves if is_array(x)]
-        return (tree, tuple(_signature(x) for x in leaves), aliases(inputs), state.grad, state.inference, _args.settings())
+        return (
+            tree,
+            tuple(_signature(x) for x in leaves),
+            aliases(inputs),
+            state.grad,
+            state.inference,
+            _args.settings(),
+        )
 
     def _entry(self, leaves: list, tree: Any) -> Entry:
         """The program for a call, made if there is none that fits."""

@@ -303,24 +303,43 @@ def normal(
 # torch's old constructors by type
 
 
-def _typed(name: str, target: _types.dtype) -> Callable:
+class TensorType(type):
+    """The type of `FloatTensor` and the like: they make tensors, and the tensors of their dtype and place are theirs."""
+
+    dtype: _types.dtype
+    place: str
+
+    def __call__(cls, *data: Any, device: Any = None) -> Tensor:
+        return made_of(data, cls.dtype, cls.place if device is None else device)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == cls.dtype and instance.device.type == cls.place
+
+
+def made_of(data: tuple, dtype: Any, device: Any) -> Tensor:
+    """A tensor of the sizes in `data`, or with a copy of the numbers in it; without elements if it is empty."""
+    if len(data) == 1 and isinstance(data[0], _types.Size):
+        data = data[0]
+    if all(isinstance(n, int) for n in data):
+        return zeros(*(data or (0,)), dtype=dtype, device=device)
+    if len(data) != 1:
+        raise TypeError(f"new(): expected sizes, or one sequence of numbers, got {len(data)} arguments")
+    return tensor(data[0], dtype=dtype, device=device)
+
+
+def tensor_type(name: str, target: _types.dtype, place: str = "cpu") -> TensorType:
     """`FloatTensor(2, 3)`, `LongTensor([1, 2])` and the like."""
-
-    def construct(*data: Any) -> Tensor:
-        if data and all(isinstance(n, int) for n in data):
-            return zeros(*data, dtype=target)
-        return tensor(data[0] if data else [], dtype=target)
-
-    construct.__name__ = construct.__qualname__ = name
-    construct.dtype = target  # type: ignore[attr-defined]
-    construct.__doc__ = f"A {target.name} tensor of the given sizes, or with a copy of the given data."
-    return construct
+    doc = f"A {target.name} tensor of the given sizes, or with a copy of the given data."
+    return TensorType(name, (), {"dtype": target, "place": place, "__doc__": doc, "__module__": "jtorch"})
 
 
-FloatTensor = _typed("FloatTensor", _types.float32)
-DoubleTensor = _typed("DoubleTensor", _types.float64)
-HalfTensor = _typed("HalfTensor", _types.float16)
-LongTensor = _typed("LongTensor", _types.int64)
-IntTensor = _typed("IntTensor", _types.int32)
-ByteTensor = _typed("ByteTensor", _types.uint8)
-BoolTensor = _typed("BoolTensor", _types.bool_)
+FloatTensor = tensor_type("FloatTensor", _types.float32)
+DoubleTensor = tensor_type("DoubleTensor", _types.float64)
+HalfTensor = tensor_type("HalfTensor", _types.float16)
+LongTensor = tensor_type("LongTensor", _types.int64)
+IntTensor = tensor_type("IntTensor", _types.int32)
+ByteTensor = tensor_type("ByteTensor", _types.uint8)
+BoolTensor = tensor_type("BoolTensor", _types.bool_)
+ShortTensor = tensor_type("ShortTensor", _types.int16)
+CharTensor = tensor_type("CharTensor", _types.int8)
+BFloat16Tensor = tensor_type("BFloat16Tensor", _types.bfloat16)

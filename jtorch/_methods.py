@@ -204,6 +204,16 @@ def _new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
     return _creation.tensor(data, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad)
 
 
+def _made_like(self, *data, device=None):
+    """A tensor of this one's dtype and device, of the given sizes or with a copy of the given data."""
+    return _creation.made_of(data, self.dtype, self.device if device is None else device)
+
+
+def _to_dense(self, dtype=None, *, masked_grad=None):
+    """Itself, or converted: every tensor is dense."""
+    return self if dtype is None else self.to(dtype)
+
+
 def _apply_(self, callable):
     """Replace each element by `callable(element)`. Slow: for tests and one-off work."""
     values = np.asarray(self._concrete("apply_"))
@@ -308,6 +318,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
+    "new": _made_like, "to_dense": _to_dense,
     "apply_": _apply_, "contiguous": _contiguous, "view": _view, "where": _where,
     "float_power_": _float_power_, "as_subclass": _as_subclass,
     "storage": _requires_storage, "untyped_storage": _requires_storage,

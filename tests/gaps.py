@@ -15,7 +15,12 @@ GAPS: dict[str, str] = {
     "device_that_is_not_there": "an AssertionError in a torch built without CUDA, a RuntimeError here as in one with it",
     "view_sees_later_writes/none": "strides are read off the places of elements, and one element has no neighbour: its stride is the row-major one",
     **dict.fromkeys(
-        ["docs/Tensor.to", "docs/torch.set_default_device", "docs/torch.tensor", "docs/torch.use_deterministic_algorithms"],
+        [
+            "docs/Tensor.to",
+            "docs/torch.set_default_device",
+            "docs/torch.tensor",
+            "docs/torch.use_deterministic_algorithms",
+        ],
         "no GPU: a build of torch without CUDA raises AssertionError, one with CUDA what is raised here",
     ),
     **dict.fromkeys(

@@ -23,7 +23,6 @@ _TORCHSCRIPT = "a part of torch's own dispatch or of TorchScript, which are not 
 _SCALED = "an option of scaled_mm, which is not available"
 ABSENT: dict[str, str] = {
     "nn.common_types": "aliases for annotations, meant for torch's own files",
-    "nn.modules": "the files of torch's own package; each class is in nn itself",
     "nn.functional.assert_int_or_pair": "a check of torch's own arguments",
     "nn.functional.has_torch_function": _TORCHSCRIPT,
     "nn.functional.has_torch_function_unary": _TORCHSCRIPT,

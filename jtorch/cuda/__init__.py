@@ -54,3 +54,13 @@ from jtorch.cuda.streams import default_stream as default_stream
 from jtorch.cuda.streams import is_current_stream_capturing as is_current_stream_capturing
 from jtorch.cuda.streams import set_stream as set_stream
 from jtorch.cuda.streams import stream as stream
+from jtorch.cuda.types import BFloat16Tensor as BFloat16Tensor
+from jtorch.cuda.types import BoolTensor as BoolTensor
+from jtorch.cuda.types import ByteTensor as ByteTensor
+from jtorch.cuda.types import CharTensor as CharTensor
+from jtorch.cuda.types import DoubleTensor as DoubleTensor
+from jtorch.cuda.types import FloatTensor as FloatTensor
+from jtorch.cuda.types import HalfTensor as HalfTensor
+from jtorch.cuda.types import IntTensor as IntTensor
+from jtorch.cuda.types import LongTensor as LongTensor
+from jtorch.cuda.types import ShortTensor as ShortTensor

@@ -4,6 +4,7 @@ from jtorch.nn import attention as attention
 from jtorch.nn import functional as functional
 from jtorch.nn import grad as grad
 from jtorch.nn import init as init
+from jtorch.nn import modules as modules
 from jtorch.nn import parallel as parallel
 from jtorch.nn import parameter as parameter
 from jtorch.nn import utils as utils

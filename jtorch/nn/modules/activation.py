@@ -1,0 +1,31 @@
+"""What torch keeps in `nn.modules.activation`. Each is defined where its line says."""
+
+from jtorch.nn.activation import CELU as CELU
+from jtorch.nn.activation import ELU as ELU
+from jtorch.nn.activation import GELU as GELU
+from jtorch.nn.activation import GLU as GLU
+from jtorch.nn.activation import SELU as SELU
+from jtorch.nn.activation import Hardshrink as Hardshrink
+from jtorch.nn.activation import Hardsigmoid as Hardsigmoid
+from jtorch.nn.activation import Hardswish as Hardswish
+from jtorch.nn.activation import Hardtanh as Hardtanh
+from jtorch.nn.activation import LeakyReLU as LeakyReLU
+from jtorch.nn.activation import LogSigmoid as LogSigmoid
+from jtorch.nn.activation import LogSoftmax as LogSoftmax
+from jtorch.nn.activation import Mish as Mish
+from jtorch.nn.activation import PReLU as PReLU
+from jtorch.nn.activation import ReLU as ReLU
+from jtorch.nn.activation import ReLU6 as ReLU6
+from jtorch.nn.activation import RReLU as RReLU
+from jtorch.nn.activation import Sigmoid as Sigmoid
+from jtorch.nn.activation import SiLU as SiLU
+from jtorch.nn.activation import Softmax as Softmax
+from jtorch.nn.activation import Softmax2d as Softmax2d
+from jtorch.nn.activation import Softmin as Softmin
+from jtorch.nn.activation import Softplus as Softplus
+from jtorch.nn.activation import Softshrink as Softshrink
+from jtorch.nn.activation import Softsign as Softsign
+from jtorch.nn.activation import Tanh as Tanh
+from jtorch.nn.activation import Tanhshrink as Tanhshrink
+from jtorch.nn.activation import Threshold as Threshold
+from jtorch.nn.multihead import MultiheadAttention as MultiheadAttention
