@@ -25,6 +25,7 @@ from jtorch import nn as nn
 from jtorch import optim as optim
 from jtorch import random as random
 from jtorch import serialization as serialization
+from jtorch import signal as signal
 from jtorch import special as special
 from jtorch import testing as testing
 from jtorch import utils as utils
@@ -46,6 +47,8 @@ from jtorch._creation import as_tensor as as_tensor
 from jtorch._creation import asarray as asarray
 from jtorch._creation import empty as empty
 from jtorch._creation import empty_like as empty_like
+from jtorch._creation import empty_permuted as empty_permuted
+from jtorch._creation import empty_strided as empty_strided
 from jtorch._creation import eye as eye
 from jtorch._creation import from_dlpack as from_dlpack
 from jtorch._creation import from_numpy as from_numpy
@@ -130,6 +133,9 @@ from jtorch._foreach import _foreach_tanh_ as _foreach_tanh_
 from jtorch._foreach import _foreach_trunc as _foreach_trunc
 from jtorch._foreach import _foreach_trunc_ as _foreach_trunc_
 from jtorch._foreach import _foreach_zero_ as _foreach_zero_
+from jtorch._filling import resize_as_ as resize_as_
+from jtorch._filling import zero_ as zero_
+from jtorch._methods import broadcast_shapes as broadcast_shapes
 from jtorch._methods import can_cast as can_cast
 from jtorch._methods import is_complex as is_complex
 from jtorch._methods import is_floating_point as is_floating_point
@@ -160,6 +166,11 @@ from jtorch._settings import set_num_threads as set_num_threads
 from jtorch._settings import use_deterministic_algorithms as use_deterministic_algorithms
 from jtorch._streams import Event as Event
 from jtorch._streams import Stream as Stream
+from jtorch._tapers import bartlett_window as bartlett_window
+from jtorch._tapers import blackman_window as blackman_window
+from jtorch._tapers import hamming_window as hamming_window
+from jtorch._tapers import hann_window as hann_window
+from jtorch._tapers import kaiser_window as kaiser_window
 from jtorch._tensor import Tensor as Tensor
 from jtorch._types import Size as Size
 from jtorch._types import bfloat16 as bfloat16
@@ -245,6 +256,7 @@ from jtorch.ops.bitwise import bitwise_or as bitwise_or
 from jtorch.ops.bitwise import bitwise_right_shift as bitwise_right_shift
 from jtorch.ops.bitwise import bitwise_xor as bitwise_xor
 from jtorch.ops.bitwise import gcd as gcd
+from jtorch.ops.bitwise import hash_tensor as hash_tensor
 from jtorch.ops.bitwise import lcm as lcm
 from jtorch.ops.comparison import allclose as allclose
 from jtorch.ops.comparison import eq as eq
@@ -291,6 +303,9 @@ from jtorch.ops.conv import conv_tbc as conv_tbc
 from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
 from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
 from jtorch.ops.conv import conv_transpose3d as conv_transpose3d
+from jtorch.ops.covariance import corrcoef as corrcoef
+from jtorch.ops.covariance import cov as cov
+from jtorch.ops.creation import fill as fill
 from jtorch.ops.cumulative import cummax as cummax
 from jtorch.ops.cumulative import cummin as cummin
 from jtorch.ops.cumulative import cumprod as cumprod
@@ -334,6 +349,8 @@ from jtorch.ops.gathering import index_select as index_select
 from jtorch.ops.gathering import take as take
 from jtorch.ops.gathering import take_along_dim as take_along_dim
 from jtorch.ops.gathering import unravel_index as unravel_index
+from jtorch.ops.histograms import histogram as histogram
+from jtorch.ops.histograms import histogramdd as histogramdd
 from jtorch.ops.indexing import index_put as index_put
 from jtorch.ops.joining import block_diag as block_diag
 from jtorch.ops.joining import cartesian_prod as cartesian_prod
@@ -374,6 +391,7 @@ from jtorch.ops.normalization import group_norm as group_norm
 from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
+from jtorch.ops.norms import renorm as renorm
 from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
@@ -484,6 +502,7 @@ from jtorch.ops.rounding import floor as floor
 from jtorch.ops.rounding import fmax as fmax
 from jtorch.ops.rounding import fmin as fmin
 from jtorch.ops.rounding import frac as frac
+from jtorch.ops.rounding import frexp as frexp
 from jtorch.ops.rounding import heaviside as heaviside
 from jtorch.ops.rounding import maximum as maximum
 from jtorch.ops.rounding import minimum as minimum
@@ -534,10 +553,13 @@ from jtorch.ops.shape import t as t
 from jtorch.ops.shape import transpose as transpose
 from jtorch.ops.shape import unflatten as unflatten
 from jtorch.ops.shape import unsqueeze as unsqueeze
+from jtorch.ops.short_time import istft as istft
+from jtorch.ops.short_time import stft as stft
 from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
 from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle
 from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
 from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle
+from jtorch.ops.slopes import gradient as gradient
 from jtorch.ops.sorting import argsort as argsort
 from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort

@@ -172,3 +172,17 @@ def assign_checked(target: Tensor, out: Any, edge: Any) -> Tensor:
         out, node = tape.run(program, flat, (edge,))
         edge = None if node is None else (node, 0)
     return target._assign(out, edge)
+
+
+def reshaped(tensor: Tensor, result: Tensor, name: str) -> Tensor:
+    """Give a tensor another shape in place, as `squeeze_` does.
+
+    Raises:
+        RuntimeError: it comes from outside of the function that is being compiled.
+    """
+    if state.session is not None and state.session.is_outside(tensor):
+        raise RuntimeError(
+            f"{name}_(): expected a tensor made inside the compiled function, got one from outside, whose shape is part "
+            f"of the program; use {name}()"
+        )
+    return tensor._become(result)

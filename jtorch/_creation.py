@@ -210,6 +210,7 @@ logspace = _creator(creation.logspace)
 fftfreq = _creator(creation.fftfreq)
 rfftfreq = _creator(creation.rfftfreq)
 empty_strided = _creator(creation.empty_strided)
+empty_permuted = _creator(creation.empty_permuted)
 tril_indices = _creator(creation.tril_indices)
 triu_indices = _creator(creation.triu_indices)
 

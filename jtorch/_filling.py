@@ -1,20 +1,29 @@
 """Methods that give a tensor new contents in place: constants, copies, and draws from distributions."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
+<<<<<<< HEAD
 from jtorch import _creation, _types
 from jtorch._calling import assign_checked
 from jtorch._capture import state
 from jtorch._tensor import Tensor
+=======
+from jtorch import _creation, _types, _views
+from jtorch._calling import assign_checked, reshaped
+from jtorch._capture import state
+from jtorch._tensor import Tensor, from_array
+>>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
 from jtorch.ops import fills
 from jtorch.ops._op import registry
+from jtorch.ops.shape import sizes_of
 
 __all__ = [
     "bernoulli_", "cauchy_", "copy_", "exponential_", "fill_", "geometric_", "log_normal_", "normal_", "random_",
-    "uniform_", "zero_",
+    "resize_", "resize_as_", "uniform_", "zero_",
 ]  # fmt: skip
 
 
@@ -32,8 +41,17 @@ def fill_(self, value):
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
         )
+<<<<<<< HEAD
     if isinstance(number, Tensor) or _is_recorded(self):
         filled = registry["masked_fill"](self, jnp.ones((), bool), number)
+=======
+    filled = (
+        registry["expand"](number.to(_types.of_array(array.dtype)), array.shape) if isinstance(number, Tensor) else None
+    )
+    if filled is None and state.grad and self.requires_grad:  # its gradient is 0, but it has one
+        filled = registry["fill"](self, value)
+    if filled is not None:
+>>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
         return self._assign(filled._value(), filled._edge())
     return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
 
@@ -41,6 +59,44 @@ def fill_(self, value):
 def zero_(self):
     """Set every element to zero."""
     return fill_(self, 0)
+
+
+def _resized(self, shape):
+    """Have another shape on the same memory, its first elements being kept; what is added is 0."""
+    self._check_inplace()
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"resize_(): expected sizes of 0 or more, got {shape}")
+    count, held = math.prod(shape), self.numel()
+    if count <= held:
+        part: Any = registry["as_strided"](self, shape, _views.row_major(shape))
+        return reshaped(self, part, "resize_")
+    if self._base is not None or any(view() is not None for view in (self._views or {}).values()):
+        raise RuntimeError(
+            f"resize_(): expected a tensor that shares no memory to grow to {shape}, got a view or its base"
+        )
+    grown = jnp.pad(self._value().reshape(-1), (0, count - held)).reshape(shape)
+    return reshaped(self, from_array(grown), "resize_")
+
+
+def resize_(self, *sizes, memory_format=None):
+    """Have another shape on the same memory, its first elements being kept in row-major order.
+
+    Raises:
+        RuntimeError: it requires a gradient, or would have to grow while it shares its memory with a view.
+    Differs: what is added is 0, where torch leaves what was in memory.
+    """
+    return _resized(self, sizes_of(sizes))
+
+
+def resize_as_(self, other, memory_format=None):
+    """Have the shape of another tensor on the same memory, as by `resize_`.
+
+    Raises:
+        RuntimeError: it requires a gradient, or would have to grow while it shares its memory with a view.
+    """
+    return _resized(self, tuple(other.shape))
 
 
 def copy_(self, src, non_blocking=False):

@@ -12,10 +12,9 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _calling, _creation, _filling, _types, _views
-from jtorch._calling import assign_checked
-from jtorch._capture import state
+from jtorch._calling import assign_checked, reshaped
 from jtorch._tensor import Tensor
-from jtorch.ops import _args, indexing
+from jtorch.ops import _args, indexing, shape
 from jtorch.ops._op import registry
 
 # in-place twins
@@ -28,7 +27,7 @@ def _twin(op: Any) -> Callable:
         self._check_inplace()
         result = op(self, *args, **kwargs)
         if op.view:
-            return _reshaped(self, result, op.name)
+            return reshaped(self, result, op.name)
         return assign_checked(self, result._value(), result._edge())
 
     inplace.__name__ = op.name + "_"
@@ -36,16 +35,6 @@ def _twin(op: Any) -> Callable:
     inplace.__doc__ = f"In place: {_first_line(op)}"
     inplace.__signature__ = op.__signature__  # type: ignore[attr-defined]
     return inplace
-
-
-def _reshaped(tensor: Tensor, result: Tensor, name: str) -> Tensor:
-    """Give a tensor another shape in place, as `squeeze_` does."""
-    if state.session is not None and state.session.is_outside(tensor):
-        raise RuntimeError(
-            f"{name}_(): expected a tensor made inside the compiled function, got one from outside, whose shape is part "
-            f"of the program; use {name}()"
-        )
-    return tensor._become(result)
 
 
 def _first_line(op: Any) -> str:
@@ -76,6 +65,8 @@ def _reflected(op: Any, symbol: str) -> Callable:
         if not isinstance(self, Tensor):  # called as a plain function: some of torch's refuse this and some pass
             if symbol in _STRICT:
                 raise TypeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
+            if symbol == "truediv":
+                raise AttributeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
             return NotImplemented
         return op(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
@@ -90,6 +81,7 @@ def _attach_operators() -> None:
         twin = getattr(Tensor, name + "_", None)
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)
+    Tensor.__rdiv__ = Tensor.__rtruediv__  # Python 2's name, which torch still has
     for name in _COMPARISONS:
         setattr(Tensor, f"__{name}__", _binary(registry[name]))
     for symbol, name in (("neg", "neg"), ("pos", "positive"), ("abs", "abs"), ("invert", "bitwise_not")):
@@ -289,6 +281,15 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
+def broadcast_shapes(*shapes: Any) -> _types.Size:
+    """The shape that tensors of these shapes broadcast to.
+
+    Raises:
+        RuntimeError: they do not.
+    """
+    return _types.Size(shape.broadcast_shapes(*shapes))
+
+
 def is_floating_point(input: Tensor) -> bool:
     """Whether the elements are real floats."""
     return input.dtype.is_floating_point
@@ -336,7 +337,7 @@ def attach() -> None:
     """Give Tensor its methods."""
     for name, value in _WRITTEN.items():
         setattr(Tensor, name, value)
-    for name in ("zeros", "ones", "empty", "full"):
+    for name in ("zeros", "ones", "empty", "full", "empty_strided"):
         setattr(Tensor, "new_" + name, _new(getattr(_creation, name)))
     for name in _filling.__all__:
         setattr(Tensor, name, getattr(_filling, name))

@@ -66,6 +66,10 @@ GAPS: dict[str, str] = {
         "the signs of the vectors are others in float64",
     ),
     **dict.fromkeys(
+        ["error/gradient-3", "error/gradient-10", "error/gradient-17"],
+        "a tensor of the meta device, which holds no numbers that could be given to JAX",
+    ),
+    **dict.fromkeys(
         ["error/aminmax-1", "error/aminmax-2", "error/amax-1", "error/amax-2", "error/amin-1", "error/amin-2"],
         "tensors of more dimensions than a NumPy or JAX array can have",
     ),

@@ -271,4 +271,7 @@ REACHED_BY: dict = {
     "vander": (lambda: jtorch.vander(a(4)), lambda: jtorch.vander(a(3), 2, increasing=True)),
     "view_dtype": lambda: a(3, 4).view(jtorch.int32),
     "weighted_values": _FORWARD,
+    "bin_edges_of": lambda: jtorch.histogram(a(5), 3),
+    "points_binned": "histogram",
+    "slopes_along": "gradient",
 }

@@ -21,6 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typing", "IPython"}
 LAYERS = (
     ("ops",),
+<<<<<<< HEAD
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
      "_twister", "_draws", "_devices", "_streams", "_device_memory"),
@@ -28,6 +29,12 @@ LAYERS = (
      "_foreach"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
      "hub", "jit", "utils"),
+=======
+    ("autograd", "random", "_methods", "_tensor", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
+     "_capture", "_settings", "_version", "_twister", "_draws", "_tapers"),
+    ("nn", "optim", "cuda", "linalg", "fft", "special", "signal", "masked"),
+    ("_compile", "_entry", "func", "serialization", "testing"),
+>>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
 LONG_FILE, LONG_FUNCTION = 450, 40
@@ -172,7 +179,7 @@ def test_names_say_something(path):
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
           "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
           "jtorch.serialization": torch.serialization, "jtorch.linalg": torch.linalg,
-          "jtorch.fft": torch.fft, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
+          "jtorch.fft": torch.fft, "jtorch.signal.windows": torch.signal.windows, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -218,6 +225,8 @@ def test_index_is_the_records(name):
         "linalg/__init__.py",
         "fft/__init__.py",
         "special/__init__.py",
+        "signal/__init__.py",
+        "signal/windows.py",
         "testing/__init__.py",
         "ops/__init__.py",
         "nn/__init__.py",

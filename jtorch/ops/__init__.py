@@ -74,6 +74,7 @@ from jtorch.ops.bitwise import bitwise_or as bitwise_or
 from jtorch.ops.bitwise import bitwise_right_shift as bitwise_right_shift
 from jtorch.ops.bitwise import bitwise_xor as bitwise_xor
 from jtorch.ops.bitwise import gcd as gcd
+from jtorch.ops.bitwise import hash_tensor as hash_tensor
 from jtorch.ops.bitwise import lcm as lcm
 from jtorch.ops.classification import cross_entropy as cross_entropy
 from jtorch.ops.classification import linear_cross_entropy as linear_cross_entropy
@@ -129,11 +130,15 @@ from jtorch.ops.conv import conv_tbc as conv_tbc
 from jtorch.ops.conv import conv_transpose1d as conv_transpose1d
 from jtorch.ops.conv import conv_transpose2d as conv_transpose2d
 from jtorch.ops.conv import conv_transpose3d as conv_transpose3d
+from jtorch.ops.covariance import corrcoef as corrcoef
+from jtorch.ops.covariance import cov as cov
 from jtorch.ops.creation import arange as arange
 from jtorch.ops.creation import empty as empty
 from jtorch.ops.creation import empty_like as empty_like
+from jtorch.ops.creation import empty_permuted as empty_permuted
 from jtorch.ops.creation import empty_strided as empty_strided
 from jtorch.ops.creation import eye as eye
+from jtorch.ops.creation import fill as fill
 from jtorch.ops.creation import full as full
 from jtorch.ops.creation import full_like as full_like
 from jtorch.ops.creation import linspace as linspace
@@ -244,6 +249,8 @@ from jtorch.ops.gathering import unravel_index as unravel_index
 from jtorch.ops.grouped import grouped_mm as grouped_mm
 from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
 from jtorch.ops.grouped import scaled_mm as scaled_mm
+from jtorch.ops.histograms import histogram as histogram
+from jtorch.ops.histograms import histogramdd as histogramdd
 from jtorch.ops.indexing import gather_counted as gather_counted
 from jtorch.ops.indexing import gather_index as gather_index
 from jtorch.ops.indexing import getitem as getitem
@@ -328,6 +335,7 @@ from jtorch.ops.norms import linalg_matrix_norm as linalg_matrix_norm
 from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
+from jtorch.ops.norms import renorm as renorm
 from jtorch.ops.packing import pad_sequence as pad_sequence
 from jtorch.ops.packing import take_rows as take_rows
 from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
@@ -470,6 +478,7 @@ from jtorch.ops.rounding import floor as floor
 from jtorch.ops.rounding import fmax as fmax
 from jtorch.ops.rounding import fmin as fmin
 from jtorch.ops.rounding import frac as frac
+from jtorch.ops.rounding import frexp as frexp
 from jtorch.ops.rounding import heaviside as heaviside
 from jtorch.ops.rounding import maximum as maximum
 from jtorch.ops.rounding import minimum as minimum
@@ -541,10 +550,13 @@ from jtorch.ops.shape import unsqueeze as unsqueeze
 from jtorch.ops.shape import view as view
 from jtorch.ops.shape import view_as as view_as
 from jtorch.ops.shape import view_dtype as view_dtype
+from jtorch.ops.short_time import istft as istft
+from jtorch.ops.short_time import stft as stft
 from jtorch.ops.shuffling import channel_shuffle as channel_shuffle
 from jtorch.ops.shuffling import channel_shuffle as native_channel_shuffle
 from jtorch.ops.shuffling import pixel_shuffle as pixel_shuffle
 from jtorch.ops.shuffling import pixel_unshuffle as pixel_unshuffle
+from jtorch.ops.slopes import gradient as gradient
 from jtorch.ops.sorting import argsort as argsort
 from jtorch.ops.sorting import kthvalue as kthvalue
 from jtorch.ops.sorting import msort as msort
@@ -597,6 +609,11 @@ from jtorch.ops.statistics import mode as mode
 from jtorch.ops.statistics import nanmedian as nanmedian
 from jtorch.ops.statistics import nanquantile as nanquantile
 from jtorch.ops.statistics import quantile as quantile
+from jtorch.ops.tapers import bartlett_window as bartlett_window
+from jtorch.ops.tapers import blackman_window as blackman_window
+from jtorch.ops.tapers import hamming_window as hamming_window
+from jtorch.ops.tapers import hann_window as hann_window
+from jtorch.ops.tapers import kaiser_window as kaiser_window
 from jtorch.ops.tiling import flip as flip
 from jtorch.ops.tiling import fliplr as fliplr
 from jtorch.ops.tiling import flipud as flipud

@@ -1,11 +1,15 @@
 """Operations on integers: on their bits, and their common divisors and multiples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jtorch.ops import _args
 from jtorch.ops._elementwise import elementwise
 from jtorch.ops._op import Array, Op, Scalar, op
+from jtorch.ops._reducing import axes_of
 
 
 def _either(function: Callable) -> Callable:
@@ -72,3 +76,25 @@ bitwise_right_shift = _row(
 
 gcd = _row("gcd", jnp.gcd, "The greatest common divisor.", form=_arrays)
 lcm = _row("lcm", jnp.lcm, "The least common multiple.", form=_arrays)
+
+
+@op(differentiable=False)
+def hash_tensor(input: Array, dim: int | Sequence[int] | None = None, *, keepdim: bool = False, mode: int = 0) -> Array:
+    """The bits of all elements, as 64-bit floats or integers, combined by xor; over some dimensions or all.
+
+    Shape: (*) -> (* without dim)
+    Raises: RuntimeError for another mode, for no elements, or where 64-bit types are off; IndexError for an empty dim.
+    """
+    _args.check(mode == 0, f"hash_tensor(): expected mode 0, got {mode}", RuntimeError)
+    wide = _args.long_dtype() == np.int64
+    _args.check(wide, "hash_tensor(): expected 64-bit types, got 32-bit ones; set jax_enable_x64", RuntimeError)
+    axes = axes_of(dim, input.ndim, "hash_tensor")
+    filled = input.size > 0 or dim is not None
+    _args.check(filled, "hash_tensor(): expected dim where there are no elements, got None", RuntimeError)
+    empty = [d for d in axes if input.ndim and not input.shape[d]]
+    _args.check(not empty, f"hash_tensor(): expected dimensions that have elements, got {empty}", IndexError)
+    kind = np.float64 if _args.is_float(input.dtype) else np.int64
+    bits = jax.lax.bitcast_convert_type(input.astype(kind), np.uint64)
+    axes = axes if input.ndim else ()
+    found = jax.lax.reduce(bits, np.uint64(0), jax.lax.bitwise_xor, axes)
+    return jnp.expand_dims(found, axes) if keepdim else found

@@ -326,3 +326,27 @@ def full_like(input: Array, fill_value: Scalar, *, dtype: DType | None = None, m
     Raises: RuntimeError for a value that the dtype cannot hold.
     """
     return jnp.full(input.shape, fill_value, dtype or input.dtype)
+
+
+@op(method=False)
+def fill(input: Array, value: Scalar) -> Array:
+    """One value everywhere, in the shape and dtype of the input.
+
+    Shape: (*), () -> (*)
+    Raises: RuntimeError for a value with dimensions.
+    """
+    ndim = jnp.ndim(value)
+    _args.check(ndim == 0, f"fill(): expected a number or a 0-d array as value, got {ndim} dimensions", RuntimeError)
+    return jnp.broadcast_to(jnp.asarray(value).astype(input.dtype), input.shape)
+
+
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: Any = None) -> Array:
+    """An array to be filled later.
+
+    Shape: () -> size
+    Raises: RuntimeError for negative sizes, or a layout that is no order of the dimensions.
+    Differs: the layout has no effect, since arrays are always contiguous.
+    """
+    fits = sorted(physical_layout) == np.arange(len(size)).tolist()
+    _args.check(fits, f"empty_permuted(): expected an order of {len(size)} dims, got {physical_layout}", RuntimeError)
+    return _filled(_shape((tuple(size),), None, "empty_permuted"), 0, _dtype(dtype))

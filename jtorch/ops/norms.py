@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, DType, op
 
 
@@ -204,3 +205,20 @@ def _weight_norm(v: Array, g: Array, dim: int = 0) -> Array:
     Source: Salimans and Kingma, arXiv 1602.07868 (2016).
     """
     return v * (g / norm_except_dim.body(v, 2, dim))
+
+
+@op(inplace=True)
+def renorm(input: Array, p: float, dim: int, maxnorm: float) -> Array:
+    """The input with each slice along a dimension scaled down to norm `maxnorm` of order `p`, where it is above that.
+
+    Shape: (*) -> (*)
+    Raises: RuntimeError for less than two dimensions, p that is not above 0, or a negative maxnorm.
+    """
+    _args.check(input.ndim > 1, f"renorm(): expected two dimensions or more, got {input.ndim}", RuntimeError)
+    _args.check(_args.is_inexact(input.dtype), f"renorm(): expected a float dtype, got {input.dtype}", RuntimeError)
+    _args.check(p > 0, f"renorm(): expected p above 0, got {p}", RuntimeError)
+    _args.check(maxnorm >= 0, f"renorm(): expected maxnorm of 0 or more, got {maxnorm}", RuntimeError)
+    x = wide(input)
+    norm = norm_except_dim.body(x, p, _args.dim(dim, input.ndim, "renorm"))
+    scale = jnp.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1)
+    return (x * scale).astype(input.dtype)

@@ -7,12 +7,23 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._elementwise import broadcast, elementwise
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops.bitwise import bitwise_or
 
 # powers
 
 
+def _by_squaring(x: Array, y: Array) -> Array:
+    """`x ** y` of integers, wrapping as they do. `jnp.power` looks at the six lowest bits of an exponent only."""
+
+    def step(at: tuple) -> tuple:
+        found, square, rest = at
+        return jnp.where(rest & 1, found * square, found), square * square, rest >> 1
+
+    return jax.lax.while_loop(lambda at: jnp.any(at[2] > 0), step, (jnp.ones_like(x), x, y))[0]
+
+
 def _integer_power(x: Array, y: Array) -> Array:
-    found = jnp.power(x, jnp.maximum(y, 0))
+    found = _by_squaring(x, jnp.maximum(y, 0))
     alternating = jnp.where(y & 1, -1, 1)
     inverse = jnp.where(x == 1, 1, jnp.where(x == -1, alternating, 0))
     return jnp.where(y < 0, inverse.astype(x.dtype), found)
@@ -65,6 +76,7 @@ def short_power(input: Array, exponent: int | float, is_float: bool) -> Array:
 def _check_exponent(input, exponent) -> None:
     """An integer exponent of integers must not be negative, and must be a number that their dtype holds."""
     dtype = _args.to_dtype(input.dtype)
+    dtype = _args.long_dtype() if dtype == np.bool_ else dtype
     if dtype.kind in "iu":
         fits = 0 <= exponent <= np.iinfo(dtype).max
         _args.check(fits, f"pow(): expected an exponent of 0 or more that {dtype} holds, got {exponent}", RuntimeError)
@@ -78,6 +90,8 @@ def pow(input, exponent):
     Raises: RuntimeError for integers to a negative number or one out of range; NotImplementedError for bools to bools.
     """
     kind = type(exponent)
+    if kind is bool and hasattr(input, "dtype") and _args.to_dtype(input.dtype) == np.bool_:
+        return bitwise_or(input, not exponent)
     if (kind is int or kind is float) and not isinstance(input, bool | int | float | complex):
         if kind is int and not 0 <= exponent <= 127:
             _check_exponent(input, exponent)

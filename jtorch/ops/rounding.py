@@ -1,12 +1,15 @@
 """Rounding, signs and limits: functions made of straight pieces, and the neighbours of floats."""
 
 import builtins
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._elementwise import broadcast, elementwise, require, with_slopes
+from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Op, Scalar, op
 
 # rounding
@@ -297,3 +300,25 @@ def nan_to_num(input: Array, nan: Scalar = 0.0, posinf: Scalar | None = None, ne
     if _args.is_complex(input.dtype):
         return jax.lax.complex(*(_finite(x, nan, posinf, neginf) for x in (input.real, input.imag)))
     return _finite(input, nan, posinf, neginf)
+
+
+class Frexp(NamedTuple):
+    """Numbers as `mantissa * 2**exponent`."""
+
+    mantissa: Array
+    exponent: Array
+
+
+@op
+def frexp(input: Array) -> Frexp:
+    """Numbers of size 0.5 up to 1, and the powers of 2 that they have to be multiplied by; the exponent of 0 is 0.
+
+    Shape: (*) -> (*), (*)
+    Raises: RuntimeError for other dtypes than floats.
+    """
+    _args.check(_args.is_float(input.dtype), f"frexp(): expected a float dtype, got {input.dtype}", RuntimeError)
+    x = wide(input)
+    _, exponent = jnp.frexp(jax.lax.stop_gradient(x))
+    half = exponent // 2  # in two steps, since one power of 2 may be out of range
+    mantissa = x * jnp.exp2(-half.astype(x.dtype)) * jnp.exp2((half - exponent).astype(x.dtype))
+    return Frexp(mantissa.astype(input.dtype), exponent.astype(np.int32))

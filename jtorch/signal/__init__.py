@@ -1,0 +1,3 @@
+"""The index of torch.signal."""
+
+from jtorch.signal import windows as windows
