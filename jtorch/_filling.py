@@ -6,17 +6,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-<<<<<<< HEAD
-from jtorch import _creation, _types
-from jtorch._calling import assign_checked
-from jtorch._capture import state
-from jtorch._tensor import Tensor
-=======
 from jtorch import _creation, _types, _views
 from jtorch._calling import assign_checked, reshaped
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
->>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
 from jtorch.ops import fills
 from jtorch.ops._op import registry
 from jtorch.ops.shape import sizes_of
@@ -41,17 +34,8 @@ def fill_(self, value):
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
         )
-<<<<<<< HEAD
     if isinstance(number, Tensor) or _is_recorded(self):
         filled = registry["masked_fill"](self, jnp.ones((), bool), number)
-=======
-    filled = (
-        registry["expand"](number.to(_types.of_array(array.dtype)), array.shape) if isinstance(number, Tensor) else None
-    )
-    if filled is None and state.grad and self.requires_grad:  # its gradient is 0, but it has one
-        filled = registry["fill"](self, value)
-    if filled is not None:
->>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
         return self._assign(filled._value(), filled._edge())
     return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
 

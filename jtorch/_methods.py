@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from jtorch import _calling, _creation, _filling, _types, _views
 from jtorch._calling import assign_checked, reshaped
+from jtorch._capture import state
 from jtorch._tensor import Tensor
 from jtorch.ops import _args, indexing, shape
 from jtorch.ops._op import registry

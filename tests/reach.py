@@ -274,4 +274,5 @@ REACHED_BY: dict = {
     "bin_edges_of": lambda: jtorch.histogram(a(5), 3),
     "points_binned": "histogram",
     "slopes_along": "gradient",
+    "select_copy": lambda: jtorch.select_copy(a(3, 4), 1, 0),
 }

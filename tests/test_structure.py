@@ -21,20 +21,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typing", "IPython"}
 LAYERS = (
     ("ops",),
-<<<<<<< HEAD
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
-     "_twister", "_draws", "_devices", "_streams", "_device_memory"),
+     "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers"),
     ("nn", "optim", "cuda", "linalg", "fft", "special", "accelerator", "backends", "cpu", "mps", "xpu", "version",
-     "_foreach"),
+     "_foreach", "signal", "masked"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
      "hub", "jit", "utils"),
-=======
-    ("autograd", "random", "_methods", "_tensor", "_views", "_calling", "_conversion", "_gradients", "_layout", "_filling", "_settings", "_stubs", "_version", "cuda", "_creation", "_filling", "_types", "_printing",
-     "_capture", "_settings", "_version", "_twister", "_draws", "_tapers"),
-    ("nn", "optim", "cuda", "linalg", "fft", "special", "signal", "masked"),
-    ("_compile", "_entry", "func", "serialization", "testing"),
->>>>>>> 7aa1f5f (Window functions, short-time spectra, covariances, histograms, slopes, and filling and resizing in place)
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
 LONG_FILE, LONG_FUNCTION = 450, 40
@@ -179,7 +172,7 @@ def test_names_say_something(path):
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
           "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
           "jtorch.serialization": torch.serialization, "jtorch.linalg": torch.linalg,
-          "jtorch.fft": torch.fft, "jtorch.signal.windows": torch.signal.windows, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
+          "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -225,6 +218,7 @@ def test_index_is_the_records(name):
         "linalg/__init__.py",
         "fft/__init__.py",
         "special/__init__.py",
+        "masked/__init__.py",
         "signal/__init__.py",
         "signal/windows.py",
         "testing/__init__.py",
