@@ -616,3 +616,6 @@ from jtorch.random import seed as seed
 from jtorch.random import set_rng_state as set_rng_state
 from jtorch.serialization import load as load
 from jtorch.serialization import save as save
+from jtorch.serialization.checkpoints import latest_step as latest_step
+from jtorch.serialization.checkpoints import load_checkpoint as load_checkpoint
+from jtorch.serialization.checkpoints import save_checkpoint as save_checkpoint

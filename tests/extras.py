@@ -3,6 +3,9 @@
 NAMES: dict[str, str] = {
     "jtorch.Tensor.jax": "hands out the jax.Array",
     "jtorch.enable_compilation_cache": "JAX's cache, by one call",
+    "jtorch.latest_step": "of the checkpoints of a training run, which torch has no functions for",
+    "jtorch.load_checkpoint": "resumes a training run, through Orbax",
+    "jtorch.save_checkpoint": "writes a checkpoint of it",
     "jtorch.testing.parity": "compares a module with its twin of PyTorch, layer by layer",
     "jtorch.testing.Report": "what it returns",
     "jtorch.optim.from_optax": "the bridge to Optax, which torch has no use for",

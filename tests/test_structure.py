@@ -18,7 +18,7 @@ from jtorch.ops import _op
 
 PACKAGE = pathlib.Path(jtorch.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-OPTIONAL = {"torch", "safetensors", "matplotlib", "tqdm", "sklearn", "numpy.typing", "IPython"}
+OPTIONAL = {"torch", "safetensors", "orbax", "matplotlib", "tqdm", "sklearn", "numpy.typing", "IPython"}
 LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
