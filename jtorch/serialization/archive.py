@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ class Archive:
             len(pickles) == 1, "load(): expected a file that save() wrote, got another zip archive", RuntimeError
         )
         self._root = pickles[0].partition("/")[0]
+        told = sum(entry.file_size for entry in self._zip.infolist())
+        _args.check(
+            told <= self._length,
+            f"load(): expected at most {self._length} bytes in all entries, got {told}: some overlap, or it is cut short",
+            RuntimeError,
+        )
         scripted = f"{self._root}/constants.pkl" in self._zip.namelist()
         _args.check(not scripted, "load(): expected tensors and data, got a TorchScript program", RuntimeError)
 
@@ -85,11 +92,12 @@ class Archive:
 
     def _slice(self, entry: zipfile.ZipInfo) -> np.ndarray:
         assert self._mapped is not None
-        header = _HEADER.unpack(self._mapped[entry.header_offset :][: _HEADER.size].tobytes())
+        with self._zip.open(entry):  # looks whether the header is that of the entry
+            header = _HEADER.unpack(self._mapped[entry.header_offset :][: _HEADER.size].tobytes())
         start = entry.header_offset + _HEADER.size + header[-2] + header[-1]
         part = self._mapped[start : start + entry.file_size]
-        if len(part) != entry.file_size:
-            raise EOFError("the file ends before")
+        if len(part) != entry.file_size or zlib.crc32(part) != entry.CRC:
+            raise EOFError("other bytes than were written")
         return part
 
 

@@ -23,8 +23,8 @@ UNTYPED = "UntypedStorage"
 _TYPED = {
     f"{_types.long_name(d.dtype)}Storage": d for d in _types.dtypes.values() if _types.long_name(d.dtype) != d.name
 }
-_OVERLAPPING = 2**27
-"""How many elements a tensor may have that repeats elements of its storage; JAX has to make them all."""
+_REPEATED = 2**28
+"""How many bytes the tensors of a file may have beyond eight times those of its storages; JAX has to make them all."""
 
 
 def type_name(dtype: np.dtype) -> str:
@@ -53,6 +53,7 @@ class Storage:
 
     def __init__(self, data: np.ndarray, place: Any):
         self.data, self.place = data, place
+        self.counted = False  # whether its size allows for tensors
 
     def cpu(self) -> "Storage":
         """The same, for the CPU: what a `map_location` function may return."""
@@ -88,6 +89,8 @@ class Rebuilding:
 
     def __init__(self):
         self._uses: dict[int, Use] = {}  # by the id of the tensor
+        self._made: dict[tuple, tuple] = {}  # arrays by the part of a storage that they are, with the storage
+        self._allowed = _REPEATED
         self.functions: dict[str, Callable] = {
             "torch._utils._rebuild_tensor": self.tensor,
             "torch._utils._rebuild_tensor_v2": self.tensor,
@@ -124,16 +127,28 @@ class Rebuilding:
         _args.check(
             not set(metadata) - {"conj", "neg"}, f"load(): expected tensors without {sorted(metadata)}", RuntimeError
         )
+        bits = bool(metadata.get("conj")), bool(metadata.get("neg"))
+        key = id(storage), data.dtype, offset, tuple(size), tuple(stride), bits
+        if key not in self._made:
+            self._made[key] = self._array(storage, data, offset, size, stride, bits), storage
+        made = from_array(self._made[key][0])
+        if requires_grad:
+            made.requires_grad_()
+        if not metadata and made.numel():
+            self._uses[id(made)] = Use(made, storage, data, offset, tuple(size), tuple(stride))
+        return made
+
+    def _array(self, storage, data, offset, size, stride, bits) -> jax.Array:
+        self._allowed += 0 if storage.counted else 8 * data.nbytes
+        storage.counted = True
+        self._allowed -= math.prod(size) * data.itemsize
+        message = f"load(): expected tensors not much larger in all than their storages, got one of size {tuple(size)}"
+        _args.check(self._allowed >= 0, f"{message} made of {data.size} elements; clone() it before save()", RuntimeError)
         strides = [s * data.itemsize for s in stride]
         raw = data.view(np.uint8).data if data.size else b""
         part = np.ndarray(tuple(size), data.dtype, raw, offset * data.itemsize if data.size else 0, strides)
-        part = np.conj(part) if metadata.get("conj") else part
-        made = from_array(storage.array(np.negative(part) if metadata.get("neg") else part))
-        if requires_grad:
-            made.requires_grad_()
-        if not metadata and part.size:
-            self._uses[id(made)] = Use(made, storage, data, offset, tuple(size), tuple(stride))
-        return made
+        part = np.conj(part) if bits[0] else part
+        return storage.array(np.negative(part) if bits[1] else part)
 
     def _parameter(self, data: Tensor, requires_grad: bool, hooks: Any, state: Any = None) -> Parameter:
         return self._owned(Parameter(data.detach(), requires_grad), data)
@@ -158,11 +173,15 @@ class Rebuilding:
         for use in self._uses.values():
             of_storage.setdefault(use.storage, []).append(use)
         for storage, uses in of_storage.items():
+            roots: dict[np.dtype, Tensor] = {}
             for group in _overlapping(uses):
                 if len(group) == 1 and _views.is_row_major(group[0].stride, group[0].size):
                     continue
                 with no_grad():
-                    root = from_array(storage.array(group[0].data))
+                    data = group[0].data
+                    if data.dtype not in roots:
+                        roots[data.dtype] = from_array(storage.array(data))
+                    root = roots[data.dtype]
                     for use in group:
                         use.tensor._share_memory_of(_part(root, use.offset, use.size, use.stride))
 
@@ -185,8 +204,6 @@ def _check_inside(numel: int, offset: int, size: Sequence[int], stride: Sequence
         f"load(): expected a storage of more than {last} elements, got {numel}: not enough data",
         RuntimeError,
     )
-    fits = count <= max(numel, _OVERLAPPING)
-    _args.check(fits, f"load(): expected at most {_OVERLAPPING} elements made of {numel}, got {count}", RuntimeError)
 
 
 def _overlapping(uses: list[Use]) -> list[list[Use]]:
