@@ -2,10 +2,14 @@
 
 import collections
 import io
+import json
 import os
+import pathlib
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -16,6 +20,7 @@ import torch
 import jtorch
 from jtorch import serialization
 
+ROOT = pathlib.Path(__file__).parent.parent
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128"]  # fmt: skip
 NEWER = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"]
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -318,6 +323,32 @@ def test_a_zip_that_lies_of_an_entrys_size_is_refused():
         struct.pack_into("<LL", whole, entry + 20, 2**31, 2**31)
     with pytest.raises(RuntimeError, match="cut short"):
         jtorch.load(io.BytesIO(whole))
+
+
+def program(*arguments):
+    """What a program prints, as JSON; torch is not imported by jtorch."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_changed_files_give_errors_only(tmp_path):
+    """Hundreds of files that are cut, flipped, hostile, bombs or lies: no code is run, memory and time are bounded."""
+    from safetensors.torch import save_file
+
+    x = torch.randn(4, 6)
+    obj = {
+        "x": x, "model": torch.nn.Linear(5, 3).state_dict(), "half": torch.randn(300).half(), "part": x[1:3], "t": x.t(),
+        "nested": [1, 2.5, None, "text"], "p": torch.nn.Parameter(torch.ones(2)), "b": torch.tensor([True, False]),
+        "bf": torch.ones(7).bfloat16(),
+    }  # fmt: skip
+    torch.save(obj, tmp_path / "zip.pt")
+    torch.save(obj, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    save_file({"weight": torch.randn(3, 5), "half": torch.randn(30).half()}, tmp_path / "x.safetensors")
+    result = program(ROOT / "tests" / "hostile.py", tmp_path)
+    assert sum(result["counts"].values()) >= 600 and min(result["counts"].values()) > 0
+    assert not result["wrong"] and result["slowest"] < 10
 
 
 def test_what_jax_has_not_is_refused():

@@ -79,7 +79,7 @@ class Archive:
 
     def content(self, name: str) -> Any:
         """The bytes of an entry: of a mapped file, a part of it."""
-        _args.check(self.has(name), f"load(): expected an entry {name} in the archive, got none", RuntimeError)
+        _args.check(self.has(name), f"load(): expected an entry {name:.100} in the archive, got none", RuntimeError)
         entry = self._zip.NameToInfo[f"{self._root}/{name}"]
         stored = entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
         _args.check(stored, f"load(): expected entries without compression, got {name} with", RuntimeError)

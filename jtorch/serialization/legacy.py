@@ -85,11 +85,13 @@ def load(file: io.BytesIO, places: Places, weights_only: bool, encoding: str) ->
     found: dict[str, Storage] = {}
 
     def storage(reference: Any) -> Storage:
-        _, key, location, _ = parts_of(reference)
+        _, key, location, count = parts_of(reference)
         _args.check(
             not any(reference[5:]), "load(): expected storages that are no parts of others, got one", RuntimeError
         )
-        _args.check(key in content, f"load(): expected a storage {key}, got none", RuntimeError)
+        _args.check(key in content, f"load(): expected a storage {key:.100}, got none", RuntimeError)
+        size = content[key].size
+        _args.check(count == size, f"load(): expected {count} elements of storage {key}, got {size}", RuntimeError)
         if key not in found:
             found[key] = places.of(Storage(content[key], None), location)
         return found[key]

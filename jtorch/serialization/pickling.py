@@ -29,8 +29,9 @@ class Name(NamedTuple):
     module: str
     name: str
 
-    def __call__(self) -> None:
-        """Never called: a pickle may only name what can be called."""
+    def __call__(self, *args: Any) -> None:
+        """Refuses: it is there since a pickle may only name what can be called."""
+        raise pickle.UnpicklingError(f"load(): expected {self.module}.{self.name} to be named, got a call of it")
 
 
 def _torch(name: str) -> Name:
@@ -248,6 +249,25 @@ def _filling(load: Callable, kind: type, place: int) -> Callable:
     return checked
 
 
+_DEEPEST = 100
+"""How deep tuples may stand in one another: Python hashes them by recursion without an end."""
+
+
+def _nesting(load: Callable) -> Callable:
+    """An instruction that may make a tuple, which is refused where it is too deep."""
+
+    def checked(reader: Any) -> None:
+        load(reader)
+        made = reader.stack[-1]
+        if isinstance(made, tuple | frozenset):
+            depth = 1 + max((reader.depths.get(id(part), 0) for part in made), default=0)
+            if depth > _DEEPEST:
+                raise pickle.UnpicklingError(f"load(): expected tuples at most {_DEEPEST} deep, got deeper ones")
+            reader.depths[id(made)] = depth
+
+    return checked
+
+
 class DataReader(pickle._Unpickler):  # type: ignore[name-defined]
     """An unpickler that can build nothing but data, and what the user has allowed."""
 
@@ -256,6 +276,7 @@ class DataReader(pickle._Unpickler):  # type: ignore[name-defined]
     def __init__(self, file: Any, load: Callable, rebuilding: Rebuilding, **options: Any):
         super().__init__(file, **options)
         self._load, self._rebuilding = load, rebuilding
+        self.depths: dict[int, int] = {}  # of tuples, by id
 
     def persistent_load(self, pid: Any) -> Any:
         """The storage that a reference means."""
@@ -278,7 +299,7 @@ class DataReader(pickle._Unpickler):  # type: ignore[name-defined]
         """Give the object before it on the stack its attributes, if it may have any."""
         state, target = self.stack[-1], self.stack[-2]
         if type(target) is collections.OrderedDict:
-            if not isinstance(state, dict) or not all(isinstance(k, str) and k.startswith("_") for k in state):
+            if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
                 raise pickle.UnpicklingError("load(): expected the attributes of a state_dict, got others")
             target.__dict__.update(self.stack.pop())
             return
@@ -294,6 +315,10 @@ class DataReader(pickle._Unpickler):  # type: ignore[name-defined]
         (pickle.ADDITEMS, set, 0),
     ):  # fmt: skip
         dispatch[_code[0]] = _filling(dispatch[_code[0]], _kind, _place)
+    for _code in (
+        pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.FROZENSET, pickle.REDUCE, pickle.NEWOBJ
+    ):  # fmt: skip
+        dispatch[_code[0]] = _nesting(dispatch[_code[0]])
 
 
 MALFORMED = (

@@ -143,7 +143,9 @@ class Rebuilding:
         storage.counted = True
         self._allowed -= math.prod(size) * data.itemsize
         message = f"load(): expected tensors not much larger in all than their storages, got one of size {tuple(size)}"
-        _args.check(self._allowed >= 0, f"{message} made of {data.size} elements; clone() it before save()", RuntimeError)
+        _args.check(
+            self._allowed >= 0, f"{message} made of {data.size} elements; clone() it before save()", RuntimeError
+        )
         strides = [s * data.itemsize for s in stride]
         raw = data.view(np.uint8).data if data.size else b""
         part = np.ndarray(tuple(size), data.dtype, raw, offset * data.itemsize if data.size else 0, strides)
