@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import pickle
-import random
 import struct
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 import torch
 
 import jtorch
+from benchmarks import models
 from jtorch import serialization
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -32,6 +32,14 @@ def written(library, obj, zipped=True, **options):
     library.save(obj, file, _use_new_zipfile_serialization=zipped, **options)
     file.seek(0)
     return file
+
+
+def program(*arguments, **environment):
+    """What a program prints, as JSON; torch is not imported by jtorch."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | environment
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def of_torch(dtypes=DTYPES):
@@ -146,6 +154,64 @@ def test_a_training_run_resumes_from_torchs_checkpoint_and_back():
     theirs[0].load_state_dict(saved["model"])
     theirs[1].load_state_dict(saved["optimizer"])
     np.testing.assert_allclose(*(np.concatenate([np.ravel(p) for p in steps(*a)]) for a in ((torch, *theirs), (jtorch, *ours))), rtol=1e-4, atol=1e-6)  # fmt: skip
+
+
+WITHOUT_TORCH = """
+import json, sys, jtorch
+import jtorch.nn.functional as F
+from benchmarks.models import resnet18
+model = resnet18(jtorch.nn, F)
+optimizer = jtorch.optim.AdamW(model.parameters())
+scheduler = jtorch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, 10)
+parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+for form in ("zip", "legacy"):
+    found = jtorch.load(f"{sys.argv[1]}/{form}.pt")
+    for name, part in parts.items():
+        part.load_state_dict(found.pop(name))
+    obj = found | {name: part.state_dict() for name, part in parts.items()}
+    jtorch.save(obj, f"{sys.argv[1]}/{form}.back.pt", _use_new_zipfile_serialization=form == "zip")
+print(json.dumps(sorted(name for name in sys.modules if name.partition(".")[0] == "torch")))
+"""
+
+
+def test_a_whole_run_goes_there_and_back_without_torch(tmp_path):
+    """ResNet-18 with its optimizer and scheduler, and every dtype, read and written by a process that has no torch."""
+    model = models.resnet18(torch.nn, torch.nn.functional)
+    optimizer = torch.optim.AdamW(model.parameters())
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, 10)
+    for p in model.parameters():
+        p.grad = torch.randn(()).expand(p.shape)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    scheduler = scheduler.state_dict()
+    run = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler}
+    theirs = {"zip": of_torch(DTYPES + NEWER) | run, "legacy": of_torch() | run}
+    for form, obj in theirs.items():
+        torch.save(obj, tmp_path / f"{form}.pt", _use_new_zipfile_serialization=form == "zip")
+    assert program("-c", WITHOUT_TORCH, tmp_path, JAX_ENABLE_X64="1") == []
+    for form, obj in theirs.items():
+        same_in_torch(torch.load(tmp_path / f"{form}.back.pt", weights_only=True), obj)
+
+
+def same_in_torch(got, expected):
+    """The same structure, and the same bits in tensors of the same kind."""
+    if isinstance(expected, torch.Tensor):
+        assert type(got) is type(expected) and got.dtype == expected.dtype and got.stride() == expected.stride()
+        assert got.requires_grad == expected.requires_grad and got.shape == expected.shape
+        bits = [t.detach().resolve_conj().contiguous().reshape(-1).view(torch.uint8) for t in (got, expected)]
+        assert torch.equal(*bits)
+    elif isinstance(expected, dict):
+        assert type(got) is type(expected) and list(got) == list(expected)
+        assert getattr(got, "_metadata", None) == getattr(expected, "_metadata", None)
+        for name in expected:
+            same_in_torch(got[name], expected[name])
+    elif isinstance(expected, list | tuple):
+        assert type(got) is type(expected) and len(got) == len(expected)
+        for mine, theirs in zip(got, expected, strict=True):
+            same_in_torch(mine, theirs)
+    else:
+        assert got == expected and type(got) is type(expected)
 
 
 @pytest.mark.parametrize("to", ["cpu", {"cuda:0": "cpu"}, lambda storage, place: storage, jtorch.device("cpu")])
@@ -288,33 +354,6 @@ def test_sizes_are_compared_with_the_file(name):
         jtorch.load(rewritten(change))
 
 
-@FORMATS
-def test_a_file_cut_short_is_refused(zipped):
-    whole = written(torch, {"x": torch.arange(8.0), "y": [1, torch.ones(2)]}, zipped).getvalue()
-    for length in sorted({*range(0, len(whole), 37), len(whole) - 1}):
-        with pytest.raises((RuntimeError, pickle.UnpicklingError, EOFError)):
-            jtorch.load(io.BytesIO(whole[:length]))
-
-
-@FORMATS
-def test_a_damaged_file_gives_an_error_of_files(zipped):
-    """Whatever bytes change, what comes is an object or one of the errors that a file can give."""
-    whole, stream = (
-        written(torch, {"x": torch.arange(8.0), "y": [1, torch.ones(2)]}, zipped).getvalue(),
-        random.Random(0),
-    )
-    refused = 0
-    for _ in range(150):
-        damaged = bytearray(whole)
-        for _ in range(stream.randint(1, 4)):
-            damaged[stream.randrange(len(damaged))] = stream.randrange(256)
-        try:
-            jtorch.load(io.BytesIO(damaged))
-        except (RuntimeError, pickle.UnpicklingError, NotImplementedError):
-            refused += 1
-    assert refused > 20
-
-
 def test_a_zip_that_lies_of_an_entrys_size_is_refused():
     whole = bytearray(written(jtorch, {"x": jtorch.arange(8.0)}).getvalue())
     entries = [i for i in range(len(whole)) if whole[i : i + 4] == b"PK\x01\x02"]
@@ -323,14 +362,6 @@ def test_a_zip_that_lies_of_an_entrys_size_is_refused():
         struct.pack_into("<LL", whole, entry + 20, 2**31, 2**31)
     with pytest.raises(RuntimeError, match="cut short"):
         jtorch.load(io.BytesIO(whole))
-
-
-def program(*arguments):
-    """What a program prints, as JSON; torch is not imported by jtorch."""
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, *map(str, arguments)], env=variables, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_changed_files_give_errors_only(tmp_path):
