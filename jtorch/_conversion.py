@@ -150,7 +150,9 @@ class Conversion:
         return value
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self.detach()._concrete("__dlpack__").__dlpack__(**options)
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._concrete("__dlpack__").__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self._concrete("__dlpack_device__").__dlpack_device__()

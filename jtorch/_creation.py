@@ -40,13 +40,23 @@ def _numbers(data: Any) -> Any:
     return data
 
 
+def _of_torch(data: Any) -> np.ndarray:
+    """The values of a tensor of PyTorch."""
+    data = data.detach().cpu()
+    name = str(data.dtype).rpartition(".")[2]
+    try:
+        return np.asarray(data)
+    except TypeError:  # NumPy lacks bfloat16 and the like; float32 holds them exactly
+        return np.asarray(data.float()).astype(_types.dtypes[name].dtype)
+
+
 def _from_data(data: Any, dtype: Any) -> Any:
     if isinstance(data, Tensor):
         array = data._value()
     elif isinstance(data, jax.Array):
         array = data
     else:
-        array = _from_numbers(data, dtype)
+        array = _from_numbers(_of_torch(data) if hasattr(data, "detach") else data, dtype)
     return array if dtype is None else array.astype(_args.to_dtype(dtype))
 
 
@@ -145,9 +155,45 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return _finish(jnp.array(ndarray, copy=True), None, False)
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of another library's array, by DLPack."""
-    return from_array(jnp.from_dlpack(ext_tensor))
+class _Copied:
+    """What another library exports, copied: a copy is dense."""
+
+    def __init__(self, exporter: Any):
+        self._exporter = exporter
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._exporter.__dlpack__(**{**options, "copy": True})
+
+    def __dlpack_device__(self) -> Any:
+        return self._exporter.__dlpack_device__()
+
+
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor on the memory of another library's array, by DLPack.
+
+    What the other library writes there later is seen here, but the reverse never: in-place operations make new memory.
+
+    Args:
+        device: where the tensor goes; None is where the memory is.
+        copy: True copies always, False never, None where it has to be: other devices, and strides with gaps or
+            repetitions.
+    Raises:
+        BufferError: the other library does not export it, for instance since it requires gradients.
+        ValueError: `copy` is False, and it has to be copied.
+        TypeError: it has no `__dlpack__`.
+    """
+    able = hasattr(ext_tensor, "__dlpack__") and hasattr(ext_tensor, "__dlpack_device__")
+    kind = type(ext_tensor).__name__
+    _args.check(able, f"from_dlpack(): expected an object with __dlpack__ and __dlpack_device__, got {kind}", TypeError)
+    try:
+        array = jnp.from_dlpack(ext_tensor)
+    except jax.errors.JaxRuntimeError as error:
+        _args.check(copy is not False, f"from_dlpack(): expected memory to share, got one to copy: {error}", ValueError)
+        array = jnp.from_dlpack(_Copied(ext_tensor))
+    made = _finish(array, device, False)
+    moved = made._value() is not array
+    _args.check(not moved or copy is not False, f"from_dlpack(): expected no copy, got the device {device}", ValueError)
+    return from_array(jnp.array(array, copy=True)) if copy and not moved else made
 
 
 def scalar_tensor(
