@@ -15,7 +15,7 @@ from jtorch import _calling, _creation, _filling, _types, _views
 from jtorch._calling import assign_checked, reshaped
 from jtorch._capture import state
 from jtorch._tensor import Tensor
-from jtorch.ops import _args, indexing, shape
+from jtorch.ops import _args, _autocast, indexing, shape
 from jtorch.ops._op import registry
 
 # in-place twins
@@ -26,7 +26,7 @@ def _twin(op: Any) -> Callable:
 
     def inplace(self, *args, **kwargs):
         self._check_inplace()
-        result = op(self, *args, **kwargs)
+        result = _autocast.without(op, self, *args, **kwargs)
         if op.view:
             return reshaped(self, result, op.name)
         return assign_checked(self, result._value(), result._edge())

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import jax
 from jax.core import Tracer
 
-from jtorch.ops import _args
+from jtorch.ops import _args, _autocast
 from jtorch.ops._program import Program
 
 Array = jax.Array
@@ -88,6 +88,7 @@ class Op(_Flags):
         self.__module__ = body.__module__
         self.__signature__ = inspect.signature(body)
         self._read_signature()
+        self.casts = _autocast.policies(self.name)
         self._programs: dict[Any, Program] = {}
 
     def _read_signature(self):
@@ -156,7 +157,7 @@ class Op(_Flags):
         if kwargs:
             kwargs = _respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
-                return _into(kwargs.pop("out"), self(*args, **kwargs), self)
+                return _into(kwargs.pop("out"), _autocast.without(self, *args, **kwargs), self)
             if self.key_at is not None:
                 generator = kwargs.pop("generator", None)
         traced, static = self.bind(*args, **kwargs)
@@ -184,8 +185,12 @@ class Op(_Flags):
 
     def program(self, traced: tuple, static: tuple) -> tuple[Program, Sequence]:
         """The program for these static arguments, and the traced ones laid out flat for it."""
+        cast = None
+        if self.casts is not None and _autocast.running.on:
+            cast = _autocast.chosen(self.name, self.casts, traced, dict(zip(self.static, static, strict=True)).get("dtype"))
         if not self.spread:
-            return self._programs.get(static) or self._made(static, static, lambda flat: flat), traced
+            key = static if cast is None else (static, cast)
+            return self._programs.get(key) or self._made(key, static, lambda flat: flat, cast), traced
         flat, layout = [], ()
         for value in traced:
             if type(value) is tuple:  # as `_look_inside` leaves sequences
@@ -194,16 +199,18 @@ class Op(_Flags):
             else:
                 flat.append(value)
                 layout += (None,)
-        key = (static, layout)
-        return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout)), flat
+        key = (static, layout, cast)
+        return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout), cast), flat
 
-    def _made(self, key: Any, static: tuple, arranged: Callable) -> Program:
+    def _made(self, key: Any, static: tuple, arranged: Callable, cast: _autocast.Cast | None) -> Program:
         """A new program, kept under `key` unless its body refuses the arguments: 1.0 may be wrong where 1 is not."""
         apply, body = self._apply, self._promoted()
 
         def run(*flat):
+            values = arranged(flat)
             try:
-                return apply(body, arranged(flat), static)
+                values = values if cast is None else cast.apply(values, self.name)
+                return _autocast.without(apply, body, values, static)
             except Exception:
                 self._programs.pop(key, None)
                 raise
@@ -290,13 +297,25 @@ class Derived(_Flags):
         self.__doc__ = body.__doc__
         self.__module__ = body.__module__
         self.__signature__ = inspect.signature(body)
+        self.casts = _autocast.policies(self.name)
 
     def __call__(self, *args, **kwargs):
         if kwargs:
             kwargs = _respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
-                return _into(kwargs.pop("out"), self.body(*args, **kwargs), self)
+                return _into(kwargs.pop("out"), _autocast.without(self.body, *args, **kwargs), self)
+        if self.casts is not None and _autocast.running.on:
+            return self._cast(args, kwargs)
         return self.body(*args, **kwargs)
+
+    def _cast(self, args: tuple, kwargs: dict) -> Any:
+        """The result under autocast: the arguments cast, and nothing inside."""
+        cast = _autocast.chosen(self.name, self.casts, [*args, *kwargs.values()], kwargs.get("dtype"))  # type: ignore[arg-type]
+        if cast is None:
+            return self.body(*args, **kwargs)
+        values = cast.apply([*args, *kwargs.values()], self.name, registry["_to_copy"])
+        named = dict(zip(kwargs, values[len(args) :], strict=True))
+        return _autocast.without(self.body, *values[: len(args)], **named)
 
     __get__ = Op.__get__
     __repr__ = Op.__repr__

@@ -1,0 +1,86 @@
+"""Under autocast every function gives the dtypes that torch's gives: on a CPU, and as if everything were on a GPU.
+
+torch says what it does on a GPU by tensors that have no values. Ours are traced, so that nothing is compiled.
+"""
+
+import itertools
+import warnings
+
+import cases
+import jax
+import parity
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import jtorch
+from jtorch.ops import _autocast
+
+LOWER = {"cpu": torch.bfloat16, "cuda": torch.float16}
+ENTRIES = [e for e in cases.op_db if cases.is_public(e) and cases.ours(e) is not None and e.supports_dtype(torch.float32, "cpu")]
+
+
+def _floats(value, change):
+    """The arguments with each float32 tensor changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value.detach())
+    return parity._inside(lambda x: _floats(x, change), value)
+
+
+def _theirs(entry, arguments, device):
+    """The dtypes that torch's function gives under autocast, or None where it refuses, or needs values."""
+    if device == "cuda":
+        with FakeTensorMode():
+            arguments = _floats(arguments, lambda x: torch.empty(x.shape, dtype=x.dtype, device="cuda"))
+            return _theirs_on(entry, arguments, device)
+    return _theirs_on(entry, arguments, device)
+
+
+def _theirs_on(entry, arguments, device):
+    torch.set_autocast_enabled(device, True)
+    try:
+        out = cases.theirs(entry)(*arguments[0], **arguments[1])
+    except Exception:
+        return None
+    finally:
+        torch.set_autocast_enabled(device, False)
+    return [parity.dtype_here(x.dtype) for x in parity.tensors(out, torch.Tensor)]
+
+
+def _ours(entry, arguments, device, monkeypatch):
+    leaves, tree = jax.tree.flatten(parity.to_jtorch(arguments), is_leaf=lambda x: isinstance(x, jtorch.Tensor))
+    at = [i for i, x in enumerate(leaves) if isinstance(x, jtorch.Tensor)]
+    found = []
+
+    def run(arrays):
+        values = list(leaves)
+        for i, array in zip(at, arrays, strict=True):
+            values[i] = jtorch.Tensor(array)
+        args, kwargs = jax.tree.unflatten(tree, values)
+        out = cases.ours(entry)(*args, **kwargs)
+        found[:] = [x.dtype.name for x in parity.tensors(out, jtorch.Tensor)]
+
+    monkeypatch.setattr(_autocast, "_device_of", lambda values: device)
+    before = _autocast.running.all()
+    _autocast.running.set(device, enabled=True)
+    try:
+        jax.eval_shape(run, [leaves[i]._value() for i in at])
+    finally:
+        _autocast.running.restore(before)
+    return found
+
+
+@pytest.mark.parametrize("device", LOWER)
+@pytest.mark.parametrize("entry", ENTRIES, ids=cases.label)
+def test_dtypes(entry, device, monkeypatch):
+    samples = list(itertools.islice(entry.sample_inputs("cpu", torch.float32), 3))
+    for sample, lower in itertools.product(samples, (False, True)):
+        arguments = ((sample.input, *sample.args), sample.kwargs)
+        if lower:
+            arguments = _floats(arguments, lambda x: x.to(LOWER[device]) if x.dtype == torch.float32 else x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            want = _theirs(entry, arguments, device)
+            if want is not None:
+                got = _ours(entry, arguments, device, monkeypatch)
+                assert got == want, (lower, [getattr(x, "shape", x) for x in arguments[0]], arguments[1])
