@@ -10,6 +10,7 @@ from math import nan as nan
 from math import pi as pi
 
 from jtorch import accelerator as accelerator
+from jtorch import amp as amp
 from jtorch import autograd as autograd
 from jtorch import backends as backends
 from jtorch import compiler as compiler
@@ -212,6 +213,22 @@ from jtorch._types import uint16 as uint16
 from jtorch._types import uint32 as uint32
 from jtorch._types import uint64 as uint64
 from jtorch._version import __version__ as __version__
+from jtorch.amp.autocast_mode import autocast as autocast
+from jtorch.amp.switches import autocast_decrement_nesting as autocast_decrement_nesting
+from jtorch.amp.switches import autocast_increment_nesting as autocast_increment_nesting
+from jtorch.amp.switches import clear_autocast_cache as clear_autocast_cache
+from jtorch.amp.switches import get_autocast_cpu_dtype as get_autocast_cpu_dtype
+from jtorch.amp.switches import get_autocast_dtype as get_autocast_dtype
+from jtorch.amp.switches import get_autocast_gpu_dtype as get_autocast_gpu_dtype
+from jtorch.amp.switches import is_autocast_cache_enabled as is_autocast_cache_enabled
+from jtorch.amp.switches import is_autocast_cpu_enabled as is_autocast_cpu_enabled
+from jtorch.amp.switches import is_autocast_enabled as is_autocast_enabled
+from jtorch.amp.switches import set_autocast_cache_enabled as set_autocast_cache_enabled
+from jtorch.amp.switches import set_autocast_cpu_dtype as set_autocast_cpu_dtype
+from jtorch.amp.switches import set_autocast_cpu_enabled as set_autocast_cpu_enabled
+from jtorch.amp.switches import set_autocast_dtype as set_autocast_dtype
+from jtorch.amp.switches import set_autocast_enabled as set_autocast_enabled
+from jtorch.amp.switches import set_autocast_gpu_dtype as set_autocast_gpu_dtype
 from jtorch.autograd import enable_grad as enable_grad
 from jtorch.autograd import inference_mode as inference_mode
 from jtorch.autograd import no_grad as no_grad

@@ -24,6 +24,7 @@ from jtorch._scan import Loop, length_of, stacked, step_of
 from jtorch._tensor import Tensor
 from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
+from jtorch.ops._autocast import running
 
 RETRACE_LIMIT = 8
 """How many programs a compiled function may have before it warns."""
@@ -146,7 +147,7 @@ class Compiled:
             aliases(inputs),
             state.grad,
             state.inference,
-            _args.settings(),
+            (*_args.settings(), running.all()),
         )
 
     def _entry(self, leaves: list, tree: Any) -> Entry:

@@ -22,6 +22,7 @@ from jtorch.nn._boxing import rebuilt
 from jtorch.nn._changes import tensors_in
 from jtorch.nn._graph import CONTAINERS, INTERNAL, epoch, formed, recorded
 from jtorch.ops import _args
+from jtorch.ops._autocast import running
 from jtorch.ops._program import Program
 
 
@@ -69,6 +70,7 @@ class Entry:
         inputs = [leaves[i] for i in self.places]
         self.aliases = aliases(inputs)
         self.boxed = [_box_kind(x) for x in inputs]
+        self.autocast = running.all()  # as it was for the call, however much later the program is traced again
         self.inside = True  # whether ops record inside the program
         self.settled = False  # whether it is known to fit the state that it leaves
         self.loop: Any = None  # the program of many steps, once asked for
@@ -179,12 +181,15 @@ class Entry:
         for place, box in zip(self.places, boxes, strict=True):
             leaves[place] = box
         args, kwargs = jax.tree.unflatten(self.tree, leaves)
+        around = running.all()
         try:
+            running.restore(self.autocast)
             with capture, contextlib.nullcontext() if self.inside else untaped():
                 result = self.function(*args, **kwargs)
                 found, self.result_tree = jax.tree.flatten(result, is_leaf=is_tensor)
                 return then(capture, boxes, found)
         finally:
+            running.restore(around)
             capture.restore()
 
     def _build(self) -> None:

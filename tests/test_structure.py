@@ -23,8 +23,8 @@ LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
-     "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers"),
-    ("nn", "optim", "cuda", "linalg", "fft", "special", "accelerator", "backends", "cpu", "mps", "xpu", "version",
+     "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers", "amp"),
+    ("nn", "optim", "linalg", "fft", "special", "accelerator", "backends", "cuda", "cpu", "mps", "xpu", "version",
      "_foreach", "signal", "masked"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
      "hub", "jit", "utils"),
@@ -172,7 +172,10 @@ def test_names_say_something(path):
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
           "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
           "jtorch.serialization": torch.serialization, "jtorch.linalg": torch.linalg,
-          "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows, "jtorch.special": torch.special, "jtorch.testing": torch.testing}  # fmt: skip
+          "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows,
+          "jtorch.special": torch.special, "jtorch.testing": torch.testing,
+          "jtorch.amp": torch.amp, "jtorch.cuda": torch.cuda, "jtorch.cuda.amp": torch.cuda.amp, "jtorch.cpu": torch.cpu,
+          "jtorch.cpu.amp": torch.cpu.amp}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -215,6 +218,7 @@ def test_index_is_the_records(name):
     "index",
     [
         "__init__.py",
+        "amp/__init__.py",
         "linalg/__init__.py",
         "fft/__init__.py",
         "special/__init__.py",

@@ -3,6 +3,7 @@
 This is the index. What only a GPU has raises where there is none; streams and events do no harm.
 """
 
+from jtorch.cuda import amp as amp
 from jtorch.cuda import memory as memory
 from jtorch.cuda.devices import can_device_access_peer as can_device_access_peer
 from jtorch.cuda.devices import current_device as current_device

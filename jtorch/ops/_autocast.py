@@ -42,7 +42,8 @@ _CPU = {
     WIDEST: "cat index_copy stack",
 }
 _CUDA = {
-    LOWER: _PRODUCTS + "addmv addr chain_matmul einsum gru_cell linalg_multi_dot lstm_cell mv rnn_relu_cell rnn_tanh_cell",
+    LOWER: _PRODUCTS
+    + "addmv addr chain_matmul einsum gru_cell linalg_multi_dot lstm_cell mv rnn_relu_cell rnn_tanh_cell",
     FULL: _LOSSES
     + """
     acos asin cdist cosh cosine_similarity cumprod cumsum dist erfinv exp expm1 group_norm layer_norm
@@ -183,6 +184,8 @@ def chosen(name: str, policies: dict[str, str], values: Sequence, dtype: Any) ->
     policy = policies.get(device)
     if policy is None or device not in running.on or (policy == FULL and dtype is not None):
         return None
-    message = f"{name}(): expected a call outside autocast, got one inside, where it is unsafe; use {name}_with_logits()"
+    message = (
+        f"{name}(): expected a call outside autocast, got one inside, where it is unsafe; use {name}_with_logits()"
+    )
     _args.check(policy != REFUSED, message, RuntimeError)
     return Cast(policy, running.on[device])

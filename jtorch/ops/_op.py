@@ -187,7 +187,9 @@ class Op(_Flags):
         """The program for these static arguments, and the traced ones laid out flat for it."""
         cast = None
         if self.casts is not None and _autocast.running.on:
-            cast = _autocast.chosen(self.name, self.casts, traced, dict(zip(self.static, static, strict=True)).get("dtype"))
+            cast = _autocast.chosen(
+                self.name, self.casts, traced, dict(zip(self.static, static, strict=True)).get("dtype")
+            )
         if not self.spread:
             key = static if cast is None else (static, cast)
             return self._programs.get(key) or self._made(key, static, lambda flat: flat, cast), traced

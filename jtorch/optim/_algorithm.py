@@ -162,6 +162,9 @@ class Algorithm(Optimizer):
             for i, (tensor, array) in enumerate(zip([*part.params, *part.states], outs, strict=True)):
                 tensor._assign(array, None if node is None else (node, i))
 
+    def _written(self) -> list[Tensor]:
+        return [t for part in self._plan()[0] for t in (*part.params, *part.states)]
+
     # numbers
 
     def _form(self, group: dict) -> Form:

@@ -133,6 +133,14 @@ class Optimizer:
             raise
         return result
 
+    def _written(self) -> list[Tensor]:
+        """The tensors that a step may write."""
+        states = [v for slots in self.state.values() if isinstance(slots, dict) for v in slots.values()]
+        return [
+            *(p for group in self.param_groups for p in group["params"]),
+            *(x for x in states if isinstance(x, Tensor)),
+        ]
+
     def _settings(self) -> list:
         """All settings of all groups, tensors and parameters by their identity."""
         found: list[Any] = []

@@ -17,13 +17,17 @@ import jtorch
 from jtorch.ops import _autocast
 
 LOWER = {"cpu": torch.bfloat16, "cuda": torch.float16}
-ENTRIES = [e for e in cases.op_db if cases.is_public(e) and cases.ours(e) is not None and e.supports_dtype(torch.float32, "cpu")]
+ENTRIES = [
+    e
+    for e in cases.op_db
+    if cases.is_public(e) and cases.ours(e) is not None and e.supports_dtype(torch.float32, "cpu")
+]
 
 
 def _floats(value, change):
     """The arguments with each float32 tensor changed."""
     if isinstance(value, torch.Tensor):
-        return change(value.detach())
+        return change(value)
     return parity._inside(lambda x: _floats(x, change), value)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jtorch import _devices, _streams
+from jtorch.cpu import amp as amp
 
 
 def is_available() -> bool:
