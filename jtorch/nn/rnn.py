@@ -17,6 +17,7 @@ from jtorch.nn.parameter import Parameter
 from jtorch.nn.utils.rnn import PackedSequence
 from jtorch.ops import rnn as ops
 from jtorch.ops._args import check
+from jtorch.ops._autocast import running as autocast
 from jtorch.ops._recurrence import KINDS
 
 
@@ -126,7 +127,7 @@ class RNNBase(Drawing):
         dtype = getattr(self, self._all_weights[0][0]).dtype
         message = f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). "
         advice = f"Convert input: input.to({dtype}), or convert model: model.to({input.dtype})"
-        check(input.dtype == dtype, message + advice)
+        check(input.dtype == dtype or bool(autocast.on), message + advice)
         ndim = 3 if batch_sizes is None else 2
         check(input.ndim == ndim, f"input must have {ndim} dimensions, got {input.ndim}", RuntimeError)
         message = f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.shape[-1]}"

@@ -15,20 +15,25 @@ from jax.core import Tracer
 
 from jtorch.ops import _args
 
-LOWER, FULL, WIDEST, REFUSED = "lower", "full", "widest", "refused"
-"""The dtype of the region; float32, unless the call says `dtype=`; the widest among the arguments; an error."""
+LOWER, FULL, NARROWED, STATES, WIDEST, REFUSED = "lower", "full", "narrowed", "states", "widest", "refused"
+"""The dtype of the region; float32, unless the call says `dtype=`; float32, and the result in that of the region; that of
+the region if the states of a recurrent network have it, else float32; the widest among the arguments; an error."""
 
 _LOSSES = """
     binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss huber_loss kl_div l1_loss
     margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss poisson_nll_loss smooth_l1_loss
-    soft_margin_loss triplet_margin_loss
+    soft_margin_loss triplet_margin_loss cross_entropy linear_cross_entropy
 """
 _PRODUCTS = """
     addbmm addmm baddbmm bmm conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
     linalg_vecdot linear matmul mm prelu scaled_dot_product_attention
+    chain_matmul einsum_of linalg_multi_dot
+    attention_of attention_with_dropout joined_heads projected_heads weighted_values
 """
 _CPU = {
-    LOWER: _PRODUCTS,
+    LOWER: _PRODUCTS + "attention_weights inner rnn_relu_cell rnn_tanh_cell tensordot",
+    STATES: "gru_cell lstm_cell _recurrent _recurrent_dropping",
+    NARROWED: "linalg_matrix_power linalg_pinv matrix_power",
     FULL: _LOSSES
     + """
     adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d binary_cross_entropy cdist cholesky cholesky_inverse cholesky_solve
@@ -38,6 +43,7 @@ _CPU = {
     linalg_householder_product linalg_inv linalg_inv_ex linalg_lstsq linalg_matrix_rank linalg_qr linalg_solve
     linalg_svd linalg_svdvals linalg_tensorinv linalg_tensorsolve lu_solve max_pool3d max_unpool2d max_unpool3d
     nanquantile orgqr ormqr pinverse polar prod qr quantile stft svd trace triangular_solve view_as_complex
+    max_unpool1d pad
     """,
     WIDEST: "cat index_copy stack",
 }
@@ -49,6 +55,8 @@ _CUDA = {
     acos asin cdist cosh cosine_similarity cumprod cumsum dist erfinv exp expm1 group_norm layer_norm
     linalg_matrix_norm linalg_vector_norm log log10 log1p log2 log_softmax logsumexp norm pdist pow prod reciprocal
     renorm rms_norm rsqrt sinh softmax softplus sum tan
+    arccos arcsin attention_weights cumulative_trapezoid interpolate linalg_norm local_response_norm
+    multilabel_soft_margin_loss normalize pairwise_distance _pair_distance softmin square sum_to_size trapezoid trapz
     """,
     WIDEST: "addcdiv addcmul atan2 bilinear cross dot grid_sample index_put scatter_add tensordot vdot",
     REFUSED: "binary_cross_entropy",
@@ -58,6 +66,29 @@ _POLICIES = {
     device: {name: policy for policy, names in lists.items() for name in names.split()}
     for device, lists in _LISTS.items()
 }
+
+
+def _contracts(operands: Sequence, equation: str) -> bool:
+    """Whether an einsum is a matrix product, and not only sums and elementwise products."""
+    left, _, out = equation.partition("->")
+    terms = left.split(",")
+    shared = {c for c in left if c.isalpha() and sum(c in term for term in terms) > 1}
+    return bool(shared - set(out)) if "->" in equation else any(left.count(c) > 1 for c in shared)
+
+
+_ONLY: dict[tuple[str, str], Callable[..., bool]] = {
+    ("cpu", "einsum_of"): _contracts,
+    ("cpu", "inner"): lambda input, other, **_: max(np.ndim(input), np.ndim(other)) > 1,
+    ("cpu", "max_pool3d"): lambda return_indices, **_: not return_indices,
+    ("cpu", "pad"): lambda input, pad, mode, **_: mode == "replicate" or (mode == "reflect" and len(pad) < 6),
+    ("cuda", "interpolate"): lambda mode, **_: mode != "area",
+    ("cuda", "sum_to_size"): lambda input, size, **_: tuple(input.shape) != tuple(size),
+    **{(d, name): lambda n, **_: abs(n) > 1 for d in _LISTS for name in ("matrix_power", "linalg_matrix_power")},
+}
+"""Calls of ops that are several of torch's, of which only some are on its lists."""
+
+_KEPT = {"weighted_values": 1}
+"""How many arguments, the first ones, an op takes as they are."""
 
 
 def policies(name: str) -> dict[str, str] | None:
@@ -147,7 +178,13 @@ class Cast(NamedTuple):
             dtype = _float_of(value)
             return value if dtype is None or dtype == target else convert(value, target)
 
-        return [cast(value) for value in values]
+        kept = _KEPT.get(name, 0)
+        return [*values[:kept], *map(cast, values[kept:])]
+
+    def finish(self, result: Any, convert: Callable = jax.lax.convert_element_type) -> Any:
+        """The result of an op, in the dtype of the region where the policy says so."""
+        narrow = self.policy == NARROWED and _float_of(result) is not None
+        return convert(result, self.dtype) if narrow else result
 
 
 def _float_of(value: Any) -> np.dtype | None:
@@ -174,18 +211,26 @@ def _device_of(values: Sequence) -> str:
     return "cuda" if platform in ("gpu", "rocm") else platform
 
 
-def chosen(name: str, policies: dict[str, str], values: Sequence, dtype: Any) -> Cast | None:
-    """What is to be done to these arguments of an op now; `dtype` is what the call gives for `dtype=`.
+def chosen(name: str, policies: dict[str, str], values: Sequence, given: dict[str, Any]) -> Cast | None:
+    """What is to be done to the arguments of an op now, `values` being those that may be arrays and `given` all by name.
 
     Raises:
         RuntimeError: torch takes the op for unsafe under autocast.
     """
     device = _device_of(values)
     policy = policies.get(device)
-    if policy is None or device not in running.on or (policy == FULL and dtype is not None):
+    if policy is None or device not in running.on or (policy == FULL and given.get("dtype") is not None):
+        return None
+    only = _ONLY.get(("cuda" if device == "tpu" else device, name))
+    if only is not None and not only(**given):
         return None
     message = (
         f"{name}(): expected a call outside autocast, got one inside, where it is unsafe; use {name}_with_logits()"
     )
     _args.check(policy != REFUSED, message, RuntimeError)
-    return Cast(policy, running.on[device])
+    dtype = running.on[device]
+    if policy == STATES:
+        states = _leaves([given["states"] if "states" in given else given["hx"]])
+        short = given.get("mode", "GRU") != "GRU" or all(_float_of(x) == dtype for x in states)
+        policy = LOWER if short else FULL
+    return Cast(policy, dtype)

@@ -187,9 +187,8 @@ class Op(_Flags):
         """The program for these static arguments, and the traced ones laid out flat for it."""
         cast = None
         if self.casts is not None and _autocast.running.on:
-            cast = _autocast.chosen(
-                self.name, self.casts, traced, dict(zip(self.static, static, strict=True)).get("dtype")
-            )
+            named = dict(zip((*self.traced, *self.static), (*traced, *static), strict=True))
+            cast = _autocast.chosen(self.name, self.casts, traced, named)
         if not self.spread:
             key = static if cast is None else (static, cast)
             return self._programs.get(key) or self._made(key, static, lambda flat: flat, cast), traced
@@ -211,8 +210,9 @@ class Op(_Flags):
         def run(*flat):
             values = arranged(flat)
             try:
-                values = values if cast is None else cast.apply(values, self.name)
-                return _autocast.without(apply, body, values, static)
+                if cast is None:
+                    return _autocast.without(apply, body, values, static)
+                return cast.finish(_autocast.without(apply, body, cast.apply(values, self.name), static))
             except Exception:
                 self._programs.pop(key, None)
                 raise
@@ -312,12 +312,15 @@ class Derived(_Flags):
 
     def _cast(self, args: tuple, kwargs: dict) -> Any:
         """The result under autocast: the arguments cast, and nothing inside."""
-        cast = _autocast.chosen(self.name, self.casts, [*args, *kwargs.values()], kwargs.get("dtype"))  # type: ignore[arg-type]
+        values = [*args, *kwargs.values()]
+        named = self.__signature__.bind(*args, **kwargs).arguments
+        cast = _autocast.chosen(self.name, self.casts, values, named)  # type: ignore[arg-type]
         if cast is None:
             return self.body(*args, **kwargs)
-        values = cast.apply([*args, *kwargs.values()], self.name, registry["_to_copy"])
+        to_copy: Any = registry["_to_copy"]
+        values = cast.apply(values, self.name, to_copy)
         named = dict(zip(kwargs, values[len(args) :], strict=True))
-        return _autocast.without(self.body, *values[: len(args)], **named)
+        return cast.finish(_autocast.without(self.body, *values[: len(args)], **named), to_copy)
 
     __get__ = Op.__get__
     __repr__ = Op.__repr__

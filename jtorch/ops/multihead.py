@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtorch.ops import _args
+from jtorch.ops import _args, _autocast
 from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, DType, derived, op
@@ -361,7 +361,7 @@ def multi_head_attention_forward(
     if not need_weights:
         found = scaled_dot_product_attention(q, k, v, mask, p, causal, dropout_key=dropout_key)
         return joined_heads(found, out_proj_weight, out_proj_bias, batched), None
-    alike = mask is None or mask.dtype == q.dtype
+    alike = mask is None or mask.dtype == q.dtype or bool(_autocast.running.on)
     _need(alike, f"expected a mask of {q.dtype}, got {mask is not None and mask.dtype}", RuntimeError)
     weights = dropout(attention_weights(q, k, mask), p, True, key=dropout_key)
     return weighted_values(weights, v, out_proj_weight, out_proj_bias, batched, average_attn_weights)

@@ -180,6 +180,7 @@ def test_half_of_an_iteration_in_a_compiled_function_is_an_error():
 
 def test_optimizers_of_users_and_of_optax():
     """Steps that are written with tensor ops are left out in compiled functions too."""
+
     class Plain(jtorch.optim.Optimizer):
         def step(self, closure=None):
             for p in self.param_groups[0]["params"]:

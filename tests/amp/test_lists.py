@@ -4,7 +4,6 @@ torch says what it does on a GPU by tensors that have no values. Ours are traced
 """
 
 import itertools
-import warnings
 
 import cases
 import jax
@@ -66,7 +65,8 @@ def _ours(entry, arguments, device, monkeypatch):
 
     monkeypatch.setattr(_autocast, "_device_of", lambda values: device)
     before = _autocast.running.all()
-    _autocast.running.set(device, enabled=True)
+    if device is not None:
+        _autocast.running.set(device, enabled=True)
     try:
         jax.eval_shape(run, [leaves[i]._value() for i in at])
     finally:
@@ -74,17 +74,37 @@ def _ours(entry, arguments, device, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("device", LOWER)
-@pytest.mark.parametrize("entry", ENTRIES, ids=cases.label)
-def test_dtypes(entry, device, monkeypatch):
-    samples = list(itertools.islice(entry.sample_inputs("cpu", torch.float32), 3))
-    for sample, lower in itertools.product(samples, (False, True)):
+def _differences(entry, device, monkeypatch, count):
+    """The calls of an entry's samples whose dtypes differ."""
+    for sample, lower in itertools.product(
+        itertools.islice(entry.sample_inputs("cpu", torch.float32), count), (False, True)
+    ):
         arguments = ((sample.input, *sample.args), sample.kwargs)
         if lower:
             arguments = _floats(arguments, lambda x: x.to(LOWER[device]) if x.dtype == torch.float32 else x)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            want = _theirs(entry, arguments, device)
-            if want is not None:
-                got = _ours(entry, arguments, device, monkeypatch)
-                assert got == want, (lower, [getattr(x, "shape", x) for x in arguments[0]], arguments[1])
+        want = _theirs(entry, arguments, device)
+        if want is None or "complex32" in want:
+            continue
+        try:
+            got = _ours(entry, arguments, device, monkeypatch)
+        except Exception as error:
+            got = error
+            if _fails_anyway(entry, arguments, monkeypatch):
+                continue
+        if got != want:
+            yield got, want, lower, [getattr(x, "shape", x) for x in arguments[0]], arguments[1]
+
+
+def _fails_anyway(entry, arguments, monkeypatch):
+    """Whether the call fails when it is traced outside autocast too: it needs values, or lacks the 16-bit dtype."""
+    try:
+        _ours(entry, arguments, None, monkeypatch)
+    except Exception:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("device", LOWER)
+@pytest.mark.parametrize("entry", ENTRIES, ids=cases.label)
+def test_dtypes(entry, device, monkeypatch):
+    assert not list(_differences(entry, device, monkeypatch, 3))
