@@ -20,6 +20,7 @@ from jtorch import distributed as distributed
 from jtorch import fft as fft
 from jtorch import hub as hub
 from jtorch import jit as jit
+from jtorch import func as func
 from jtorch import linalg as linalg
 from jtorch import masked as masked
 from jtorch import mps as mps
@@ -235,6 +236,7 @@ from jtorch.autograd import no_grad as no_grad
 from jtorch.autograd import set_grad_enabled as set_grad_enabled
 from jtorch.autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from jtorch.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
+from jtorch.func import vmap as vmap
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import hardshrink as hardshrink

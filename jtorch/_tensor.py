@@ -142,6 +142,8 @@ class Tensor(Gradients, Memory, Conversion, Layout):
                 "expected a tensor of this trace to be written, got one from outside a jax.jit, vmap or grad: the new "
                 "value would be lost; return it, use jtorch.compile, or pass the module through nnx.jit"
             )
+        if state.watch is not None:
+            state.watch.writes(self)
         self._raw_value = array
         (self if writer is None else writer)._counter()[0] += 1
 

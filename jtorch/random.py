@@ -181,12 +181,24 @@ def keyed(key: jax.Array) -> Iterator[None]:
         _keyed.pop()
 
 
+@contextlib.contextmanager
+def refused(message: str) -> Iterator[None]:
+    """Let no op draw inside."""
+    _keyed.append([None, message])
+    try:
+        yield
+    finally:
+        _keyed.pop()
+
+
 def next_key(name: str, generator: Generator | None = None) -> jax.Array:
     """The key for a draw by the op `name`.
 
     Raises:
         RuntimeError: inside a JAX trace that nothing carries a key into.
     """
+    if _keyed and _keyed[-1][0] is None:
+        raise RuntimeError(_keyed[-1][1])
     if _keyed and generator is None:
         entry = _keyed[-1]
         entry[1] += 1
@@ -218,7 +230,7 @@ def _is_traced() -> bool:
 
 def _drawn_on_host(op: Any, traced: tuple, static: tuple, generator: Generator | None) -> Any:
     """The result that an op draws from the host's engine; None where it is to draw from a key."""
-    keyed = _keyed and generator is None
+    keyed = _keyed and (generator is None or _keyed[-1][0] is None)
     if keyed or state.session is not None or op.name not in _draws.twins or not _all_on_host(traced) or _is_traced():
         return None
     boxed = any(isinstance(value, Tensor) for value in traced)

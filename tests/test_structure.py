@@ -25,7 +25,7 @@ LAYERS = (
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
      "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers", "amp"),
     ("nn", "optim", "linalg", "fft", "special", "accelerator", "backends", "cuda", "cpu", "mps", "xpu", "version",
-     "_foreach", "signal", "masked"),
+     "_foreach", "signal", "masked", "utils"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
      "hub", "jit", "utils"),
 )  # fmt: skip
@@ -175,7 +175,7 @@ PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.
           "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows,
           "jtorch.special": torch.special, "jtorch.testing": torch.testing,
           "jtorch.amp": torch.amp, "jtorch.cuda": torch.cuda, "jtorch.cuda.amp": torch.cuda.amp, "jtorch.cpu": torch.cpu,
-          "jtorch.cpu.amp": torch.cpu.amp}  # fmt: skip
+          "jtorch.cpu.amp": torch.cpu.amp, "jtorch.func": torch.func}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -221,6 +221,7 @@ def test_index_is_the_records(name):
         "amp/__init__.py",
         "linalg/__init__.py",
         "fft/__init__.py",
+        "func/__init__.py",
         "special/__init__.py",
         "masked/__init__.py",
         "signal/__init__.py",

@@ -153,7 +153,8 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` unrecorded and put the call on the tape."""
         edges = [a._edge() if hasattr(a, "_edge") else None for a in args]
-        if state.grad and not state.tape and any(isinstance(getattr(a, "_raw_value", a), Tracer) for a in args):
+        by_jax = not state.tape or (state.lifting is not None and state.lifting.differentiated)
+        if state.grad and by_jax and any(isinstance(getattr(a, "_raw_value", a), Tracer) for a in args):
             raise RuntimeError(
                 f"{cls.__name__}.apply(): expected tensors whose gradients the tape computes, got values that JAX "
                 "differentiates, which would not call backward(); use jax.custom_vjp there"

@@ -143,6 +143,8 @@ class Node:
 
 def run(program: Program, flat: Sequence, edges: Sequence[Edge | None]) -> tuple[Any, Node | None]:
     """Run a program on arrays, recording it for the inputs that have an edge: (outputs, node or None)."""
+    if state.lifting is not None:
+        flat, edges = state.lifting.taken(flat, edges)
     wanted = tuple(i for i, edge in enumerate(edges) if edge is not None)
     return record(program, flat, wanted, [edges[i] for i in wanted])  # type: ignore[misc]
 
@@ -298,6 +300,28 @@ def go(outputs: Sequence, gradients: Any, walk: Walk, name: str) -> None:
     with set_grad_enabled(walk.create_graph):
         _start(outputs, _gradient_list(gradients, len(outputs)), walk, name)
         walk.run()
+
+
+def follow(outputs: Sequence, gradients: Sequence, edges: Sequence, retain_graph: bool, create_graph: bool) -> list:
+    """The gradients at some edges, None where nothing arrives: arrays, or tensors where their graph is wanted too.
+
+    `outputs` without a graph add nothing. Nothing is walked that does not lead to the edges, nor beyond them.
+    """
+    walk = Walk(retain_graph, create_graph, dict.fromkeys(edges))
+    pairs = [(x, g) for x, g in zip(outputs, gradients, strict=True) if x._edge() is not None and g is not None]
+    walk.look_ahead([x for x, _ in pairs])
+    with set_grad_enabled(create_graph):
+        _start([x for x, _ in pairs], [g for _, g in pairs], walk, "grad")
+        walk.run()
+    return [walk.found.get(edge) for edge in edges]
+
+
+def taken(tensor: Any) -> tuple[Any, Edge | None]:
+    """A tensor's array and, where gradients are recorded, its edge: for what uses them otherwise than by `run`."""
+    array, edge = tensor._value(), tensor._edge() if state.grad and state.tape else None
+    if edge is not None and state.lifting is not None:
+        (array,), (edge,) = state.lifting.taken((array,), (edge,))
+    return array, edge
 
 
 def reachable(outputs: Iterable) -> tuple[set[int], list]:

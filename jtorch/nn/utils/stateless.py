@@ -71,7 +71,7 @@ def _boxed(value: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _with_values(module: Any, given: dict, tie_weights: bool, strict: bool) -> Iterator[None]:
+def with_values(module: Any, given: dict, tie_weights: bool, strict: bool) -> Iterator[None]:
     """Inside, the module has these tensors; afterwards the dictionary has what became of them."""
     values = _tied(module, given) if tie_weights else given
     if strict:
@@ -130,5 +130,5 @@ def functional_call(
         RuntimeError,
     )
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _with_values(module, parameters_and_buffers, tie_weights, strict):
+    with with_values(module, parameters_and_buffers, tie_weights, strict):
         return module(*args, **(kwargs or {}))
