@@ -9,6 +9,7 @@ the same "random" numbers on every call.
 """
 
 import contextlib
+import copy
 import itertools
 import secrets
 from collections.abc import Iterator
@@ -189,6 +190,38 @@ def refused(message: str) -> Iterator[None]:
         yield
     finally:
         _keyed.pop()
+
+
+def drawing_state() -> tuple:
+    """What the next draws depend on: the default generator, and the `keyed` context if there is one."""
+    generator = default_generator
+    made = generator._box is not None or state.session is not None
+    box = generator._state()._value() if made else None
+    return generator._seed, box, copy.deepcopy(generator._host), list(_keyed[-1]) if _keyed else None
+
+
+@contextlib.contextmanager
+def replayed(before: tuple) -> Iterator[None]:
+    """Draw again inside what was drawn after `drawing_state()`; afterwards draws go on from where they were."""
+    now = drawing_state()
+    _resume(before)
+    if before[3] is not None:
+        _keyed.append(list(before[3]))
+    try:
+        yield
+    finally:
+        if before[3] is not None:
+            _keyed.pop()
+        _resume(now)
+
+
+def _resume(at: tuple) -> None:
+    generator = default_generator
+    generator._seed, box, generator._host = at[0], at[1], copy.deepcopy(at[2])
+    if box is None and generator._box is not None:
+        box = jnp.asarray(_seed_data(at[0]))
+    if box is not None:
+        generator._state()._rebind(box)
 
 
 def next_key(name: str, generator: Generator | None = None) -> jax.Array:

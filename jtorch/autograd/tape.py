@@ -167,7 +167,8 @@ _add = jax.jit(jnp.add)
 class Walk:
     """One walk from the outputs: gradients wait at their nodes until everything recorded later has delivered."""
 
-    def __init__(self, retain_graph: bool, create_graph: bool, inputs: dict[Edge, Any] | None):
+    def __init__(self, retain_graph: bool, create_graph: bool, inputs: dict[Edge, Any] | None, since: int = 0):
+        self.since = since  # nodes recorded before this are not walked through
         self.retain_graph = retain_graph
         self.create_graph = create_graph
         self.inputs = inputs  # edges whose gradient is asked for; None: all leaves
@@ -198,6 +199,8 @@ class Walk:
             return
         self.ways = set()
         for node in sorted(reachable(outputs)[1], key=lambda node: node.sequence):
+            if node.sequence < self.since:
+                continue
             if any(e is not None and (e[0] in self.ends or e[0] in self.ways) for e in node.edges):
                 self.ways.add(node)
 
@@ -302,12 +305,13 @@ def go(outputs: Sequence, gradients: Any, walk: Walk, name: str) -> None:
         walk.run()
 
 
-def follow(outputs: Sequence, gradients: Sequence, edges: Sequence, retain_graph: bool, create_graph: bool) -> list:
+def follow(outputs: Sequence, gradients: Sequence, edges: Sequence, retain_graph: bool, create_graph: bool,
+           since: int = 0) -> list:  # fmt: skip
     """The gradients at some edges, None where nothing arrives: arrays, or tensors where their graph is wanted too.
 
-    `outputs` without a graph add nothing. Nothing is walked that does not lead to the edges, nor beyond them.
+    `outputs` without a graph add nothing. Only nodes are walked that lead to the edges and were recorded `since` then.
     """
-    walk = Walk(retain_graph, create_graph, dict.fromkeys(edges))
+    walk = Walk(retain_graph, create_graph, dict.fromkeys(edges), since)
     pairs = [(x, g) for x, g in zip(outputs, gradients, strict=True) if x._edge() is not None and g is not None]
     walk.look_ahead([x for x, _ in pairs])
     with set_grad_enabled(create_graph):
