@@ -605,6 +605,7 @@ from jtorch.ops.special import i0 as i0
 from jtorch.ops.special import igamma as igamma
 from jtorch.ops.special import igammac as igammac
 from jtorch.ops.special import mvlgamma as mvlgamma
+from jtorch.ops.special import polygamma as polygamma
 from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power

@@ -179,6 +179,18 @@ def _where(self, condition, other):
     return registry["where"](condition, self, other)
 
 
+def _polygamma(self, n):
+    """The n-th derivative of digamma."""
+    return registry["polygamma"](n, self)
+
+
+def _polygamma_(self, n):
+    """In place: the n-th derivative of digamma."""
+    self._check_inplace()
+    result = registry["polygamma"](n, self)
+    return assign_checked(self, result._value(), result._edge())
+
+
 def _new(maker: Callable) -> Callable:
     """`new_zeros` and its kin: sizes given, dtype and device those of this tensor."""
 
@@ -320,7 +332,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
-    "new": _made_like, "to_dense": _to_dense,
+    "new": _made_like, "to_dense": _to_dense, "polygamma": _polygamma, "polygamma_": _polygamma_,
     "apply_": _apply_, "contiguous": _contiguous, "view": _view, "where": _where,
     "float_power_": _float_power_, "as_subclass": _as_subclass,
     "storage": _requires_storage, "untyped_storage": _requires_storage,

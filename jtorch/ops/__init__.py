@@ -583,6 +583,7 @@ from jtorch.ops.special import i0 as i0
 from jtorch.ops.special import igamma as igamma
 from jtorch.ops.special import igammac as igammac
 from jtorch.ops.special import mvlgamma as mvlgamma
+from jtorch.ops.special import polygamma as polygamma
 from jtorch.ops.special import special_entr as special_entr
 from jtorch.ops.special import special_i0e as special_i0e
 from jtorch.ops.special import special_i1 as special_i1

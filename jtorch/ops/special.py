@@ -3,6 +3,10 @@
 The index of their public names is `jtorch.special`.
 """
 
+import functools
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as functions
@@ -11,7 +15,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._elementwise import elementwise
 from jtorch.ops._op import Array, Scalar, op
-from jtorch.ops.pointwise import _lgamma
+from jtorch.ops.pointwise import _digamma, _lgamma
 from jtorch.ops.powers import _xlogy
 
 # modified Bessel functions, whose derivatives JAX takes from forms that have none at 0
@@ -92,6 +96,59 @@ def special_ndtr(input: Array) -> Array:
     return jax.lax.erfc(-input * float(np.sqrt(0.5))) / 2
 
 
+_EXP, _LIMIT = 0.5, 6.0
+"""The step and the end of the trapezoidal rule for erfcx."""
+
+
+@jax.custom_jvp
+def _erfcx(x: Array) -> Array:
+    """From 1 on by the trapezoidal rule, less what its poles bring in.
+
+    Source: Matta and Reichel, Math. Comp. 25 (1971).
+    """
+    near = x < 1
+    far = jnp.where(near, 1, x)
+    points = np.arange(_EXP, _LIMIT + _EXP, _EXP)
+    weights = jnp.asarray(np.exp(-(points**2)), x.dtype)
+    total = 1 + 2 * jnp.sum(weights / (1 + (jnp.asarray(points, x.dtype) / far[..., None]) ** 2), -1)
+    close = jnp.minimum(far, _LIMIT)
+    poles = 2 * jnp.exp(close**2) / jnp.expm1(2 * np.pi / _EXP * close)
+    integral = _EXP / np.pi * total / far - jnp.where(far < _LIMIT, poles, 0)
+    below = jnp.where(near, x, 0)
+    return jnp.where(near, jnp.exp(below * below) * jax.lax.erfc(below), integral)
+
+
+@_erfcx.defjvp
+def _erfcx_tangent(primals: tuple, tangents: tuple) -> tuple:
+    (x,), value = primals, _erfcx(*primals)
+    return value, (2 * x * value - 2 / math.sqrt(math.pi)) * tangents[0]
+
+
+@op(method=False, function=False)
+@elementwise("bif", to_float=True)
+def special_erfcx(input: Array) -> Array:
+    """`exp(input**2) * erfc(input)`, exact for large elements.
+
+    Shape: (*) -> (*)
+    """
+    return _erfcx(input)
+
+
+@jax.custom_jvp
+def _log_ndtr(x: Array) -> Array:
+    return functions.log_ndtr(x)
+
+
+@jax.custom_jvp
+def _hazard(x: Array) -> Array:
+    """The density of the normal distribution divided by `ndtr`."""
+    return math.sqrt(2 / math.pi) / _erfcx(-x * math.sqrt(0.5))
+
+
+_hazard.defjvps(lambda t, value, x: -t * value * (x + value))
+_log_ndtr.defjvps(lambda t, value, x: t * _hazard(x))
+
+
 @op(method=False, function=False)
 @elementwise("bif", to_float=True)
 def special_log_ndtr(input: Array) -> Array:
@@ -99,7 +156,7 @@ def special_log_ndtr(input: Array) -> Array:
 
     Shape: (*) -> (*)
     """
-    return functions.log_ndtr(input)
+    return _log_ndtr(input)
 
 
 @op(method=False, function=False)
@@ -146,6 +203,13 @@ def special_xlog1py(input: Array | Scalar, other: Array | Scalar) -> Array:
 # the gamma family
 
 
+def _at_infinity(function: Callable, a: Array, x: Array, value: int) -> Array:
+    """An incomplete gamma function, whose limit for an infinite `a` JAX does not know."""
+    endless = a == jnp.inf
+    known = jnp.where((x < 0) | (x == jnp.inf), jnp.nan, value)
+    return jnp.where(endless, known, function(jnp.where(endless, 1, a), x))
+
+
 @op(inplace=True)
 @elementwise("f", to_float=False)
 def igamma(input: Array, other: Array) -> Array:
@@ -153,7 +217,7 @@ def igamma(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return functions.gammainc(input, other)
+    return _at_infinity(functions.gammainc, input, other, 0)
 
 
 @op(inplace=True)
@@ -163,7 +227,7 @@ def igammac(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return functions.gammaincc(input, other)
+    return _at_infinity(functions.gammaincc, input, other, 1)
 
 
 @op(method=False, function=False)
@@ -173,7 +237,55 @@ def special_zeta(input: Array | Scalar, other: Array | Scalar) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return functions.zeta(input, other)
+    endless, pole = input == jnp.inf, (other <= 0) & (other == jnp.floor(other))
+    limit = jnp.where(other == 1, 1, jnp.where(pole | ((other > 0) & (other < 1)), jnp.inf, jnp.nan))
+    value = functions.zeta(jnp.where(endless, 2, input), other)
+    return jnp.where(input < 1, jnp.nan, jnp.where(endless, limit, value))
+
+
+def _cotangent_slope(n: int, cot: Array) -> Array:
+    """The n-th derivative of the cotangent, from its value."""
+    polynomial = np.polynomial.Polynomial([0, 1])
+    for _ in range(n):
+        polynomial = polynomial.deriv() * np.polynomial.Polynomial([-1, 0, -1])
+    total = jnp.zeros_like(cot)
+    for c in polynomial.coef[::-1]:
+        total = total * cot + float(c)
+    return total
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _polygamma(n: int, x: Array) -> Array:
+    """By reflection below 1/2, where the zeta function would be a sum of many terms."""
+    if n == 0:
+        return _digamma(x)
+    sign, below = (-1) ** (n + 1), x < 0.5
+    value = sign * float(math.factorial(n)) * functions.zeta(n + 1.0, jnp.where(below, 1 - x, x))
+    rest = x - jnp.round(x)
+    angle = np.pi * jnp.where(below & (rest != 0), rest, 0.25)
+    mirrored = -sign * value - float(np.pi ** (n + 1)) * _cotangent_slope(n, jnp.cos(angle) / jnp.sin(angle))
+    return jnp.where(below, jnp.where(rest == 0, sign * jnp.inf, mirrored), value)
+
+
+@_polygamma.defjvp
+def _polygamma_tangent(n: int, primals: tuple, tangents: tuple) -> tuple:
+    return _polygamma(n, *primals), tangents[0] * _polygamma(n + 1, *primals)
+
+
+@elementwise("bif", to_float=True)
+def _polygamma_of(input: Array, n: int) -> Array:
+    return _polygamma(n, input)
+
+
+@op(method=False)
+def polygamma(n: int, input: Array) -> Array:
+    """The n-th derivative of digamma.
+
+    Shape: (*) -> (*)
+    Raises: RuntimeError for a negative n.
+    """
+    _args.check(n >= 0, f"polygamma(): expected n of 0 or more, got {n}", RuntimeError)
+    return _polygamma_of(input, n)
 
 
 @op(inplace=True)

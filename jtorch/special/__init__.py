@@ -2,6 +2,18 @@
 
 from jtorch.ops.activation import log_softmax as log_softmax
 from jtorch.ops.activation import softmax as softmax
+from jtorch.ops.bessel import special_airy_ai as airy_ai
+from jtorch.ops.bessel import special_bessel_j0 as bessel_j0
+from jtorch.ops.bessel import special_bessel_j1 as bessel_j1
+from jtorch.ops.bessel import special_bessel_y0 as bessel_y0
+from jtorch.ops.bessel import special_bessel_y1 as bessel_y1
+from jtorch.ops.bessel import special_modified_bessel_i0 as modified_bessel_i0
+from jtorch.ops.bessel import special_modified_bessel_i1 as modified_bessel_i1
+from jtorch.ops.bessel import special_modified_bessel_k0 as modified_bessel_k0
+from jtorch.ops.bessel import special_modified_bessel_k1 as modified_bessel_k1
+from jtorch.ops.bessel import special_scaled_modified_bessel_k0 as scaled_modified_bessel_k0
+from jtorch.ops.bessel import special_scaled_modified_bessel_k1 as scaled_modified_bessel_k1
+from jtorch.ops.bessel import special_spherical_bessel_j0 as spherical_bessel_j0
 from jtorch.ops.pointwise import digamma as digamma
 from jtorch.ops.pointwise import digamma as psi
 from jtorch.ops.pointwise import erf as erf
@@ -14,6 +26,18 @@ from jtorch.ops.pointwise import log1p as log1p
 from jtorch.ops.pointwise import logit as logit
 from jtorch.ops.pointwise import sigmoid as expit
 from jtorch.ops.pointwise import sinc as sinc
+from jtorch.ops.polynomials import special_chebyshev_polynomial_t as chebyshev_polynomial_t
+from jtorch.ops.polynomials import special_chebyshev_polynomial_u as chebyshev_polynomial_u
+from jtorch.ops.polynomials import special_chebyshev_polynomial_v as chebyshev_polynomial_v
+from jtorch.ops.polynomials import special_chebyshev_polynomial_w as chebyshev_polynomial_w
+from jtorch.ops.polynomials import special_hermite_polynomial_h as hermite_polynomial_h
+from jtorch.ops.polynomials import special_hermite_polynomial_he as hermite_polynomial_he
+from jtorch.ops.polynomials import special_laguerre_polynomial_l as laguerre_polynomial_l
+from jtorch.ops.polynomials import special_legendre_polynomial_p as legendre_polynomial_p
+from jtorch.ops.polynomials import special_shifted_chebyshev_polynomial_t as shifted_chebyshev_polynomial_t
+from jtorch.ops.polynomials import special_shifted_chebyshev_polynomial_u as shifted_chebyshev_polynomial_u
+from jtorch.ops.polynomials import special_shifted_chebyshev_polynomial_v as shifted_chebyshev_polynomial_v
+from jtorch.ops.polynomials import special_shifted_chebyshev_polynomial_w as shifted_chebyshev_polynomial_w
 from jtorch.ops.powers import xlogy as xlogy
 from jtorch.ops.reduction import logsumexp as logsumexp
 from jtorch.ops.rounding import round as round
@@ -21,7 +45,9 @@ from jtorch.ops.special import i0 as i0
 from jtorch.ops.special import igamma as gammainc
 from jtorch.ops.special import igammac as gammaincc
 from jtorch.ops.special import mvlgamma as multigammaln
+from jtorch.ops.special import polygamma as polygamma
 from jtorch.ops.special import special_entr as entr
+from jtorch.ops.special import special_erfcx as erfcx
 from jtorch.ops.special import special_i0e as i0e
 from jtorch.ops.special import special_i1 as i1
 from jtorch.ops.special import special_i1e as i1e
