@@ -21,10 +21,14 @@ def call(op: Any, traced: tuple, static: tuple) -> Any:
     """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
     if op.inplace_at is not None and static[op.inplace_at]:
         return _call_inplace(op, traced, static)
-    if op.view and op.name == "as_strided" and isinstance(traced[0], Tensor) and traced[0]._base is not None:
-        return _strided(op, traced[0], static)
+    if op.view and op.name in _BY_MEMORY and isinstance(traced[0], Tensor) and traced[0]._base is not None:
+        return _BY_MEMORY[op.name](op, traced[0], static)
     if op.view and (view := _unread_view(op, traced, static)) is not None:
         return view
+    return _computed(op, traced, static)
+
+
+def _computed(op: Any, traced: tuple, static: tuple) -> Any:
     program, flat, wanted, edges = _unboxed(op, traced, static)
     out, node = _run(program, flat, wanted, edges)
     if not state.grad:
@@ -47,15 +51,32 @@ def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
     """`as_strided` of a view, whose strides and offset are those of the root's memory."""
     root = view._base
     if root is None or not view._is_settled_view():
-        return call(op, (view,), static)
+        return _computed(op, (view,), static)
     size, stride, offset = static
     _args.check(
         root.dtype == view.dtype, "as_strided(): expected a view of the dtype of its base, got another", RuntimeError
     )
-    result = call(op, (root,), (size, stride, view.storage_offset() if offset is None else offset))
+    result = _computed(op, (root,), (size, stride, view.storage_offset() if offset is None else offset))
     result = result.detach() if None in view._chain and result._chain[-1] is not None else result
-    result._careful = view._careful or result._careful
+    result._careful, result._count = view._careful or result._careful, view._counter()
     return result
+
+
+def _complex(op: Any, view: Tensor, static: tuple) -> Tensor:
+    """`view_as_complex` of a view, whose pairs have to lie as complex numbers do."""
+    if view._is_settled_view() and view.ndim and view.numel():
+        *before, last = view.stride()
+        _args.check(
+            last == 1 and not any(s % 2 for s in before) and not view.storage_offset() % 2,
+            "view_as_complex(): expected a view whose last dimension has stride 1 and whose other strides and offset are even, "
+            f"got strides {view.stride()} and offset {view.storage_offset()}; clone() it first",
+            RuntimeError,
+        )
+    return _computed(op, (view,), static)
+
+
+_BY_MEMORY = {"as_strided": _strided, "view_as_complex": _complex}
+"""Ops whose result depends on how the elements of a view lie."""
 
 
 def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:

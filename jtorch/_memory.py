@@ -151,7 +151,7 @@ class Memory:
         """Whether this still is a view, after deciding the cases where torch would have copied."""
         if self._is_true_view():
             return True
-        self._base, self._chain, self._count = None, (), None
+        self._base, self._chain, self._count, self._careful = None, (), None, None
         return False
 
     def _write(self, array: Any, edge: Any) -> None:
@@ -194,6 +194,12 @@ class Memory:
     def _overlaps(self) -> bool:
         """Whether two elements of this view lie in one place."""
         return self._is_settled_view() and _views.overlaps(self._chain, self._base._raw_value.shape)
+
+    def _check_fresh(self) -> None:
+        """Raise where such a view is used while recording after its memory was written."""
+        version = self._version
+        if self._base is not None and self._careful is not None and self._careful[1] != version:
+            self._check_recordable(self._base._edge(), None)
 
     def _check_writable(self) -> None:
         if self._overlaps():

@@ -121,9 +121,20 @@ def _getitem(self, index):
     return indexing.slice_view(self, arrays, spec) if spec.is_view else indexing.gather_index(self, arrays, spec)
 
 
+def _is_plain(index: Any) -> bool:
+    return all(
+        x is None or x is ... or isinstance(x, int | slice) for x in (index if isinstance(index, tuple) else [index])
+    )
+
+
 def _setitem(self, index, value):
+    try:
+        spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
+    except IndexError:
+        if not _is_plain(index):
+            self._check_inplace(part=True)
+        raise
     self._check_inplace(part=True)
-    spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, Tensor | jax.Array | int | float | complex):
         value = _creation.as_tensor(value)
     if spec.is_view and self._base is not None and self._overlaps():
@@ -166,7 +177,7 @@ def _real(self):
 
 def _contiguous(self, *, memory_format=None):
     """The tensor itself where its elements lie in order, else a copy of it whose elements do."""
-    return self if self.is_contiguous() else registry["contiguous"](self, memory_format=memory_format)
+    return self if self.is_contiguous() else registry["clone"](self)
 
 
 def _all_transposed(self):
@@ -261,6 +272,11 @@ def _view(self, *args, **kwargs):
     return made
 
 
+def _view_as(self, other):
+    """The elements under the shape of another tensor; see `view`."""
+    return _view(self, tuple(other.shape))
+
+
 def _as_subclass(self, cls):
     """The same memory as a tensor of another class."""
     made = self.detach() if not self.requires_grad else self.view(self.shape)
@@ -333,7 +349,8 @@ _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "new": _made_like, "to_dense": _to_dense, "polygamma": _polygamma, "polygamma_": _polygamma_,
-    "apply_": _apply_, "contiguous": _contiguous, "view": _view, "where": _where,
+    "apply_": _apply_, "contiguous": _contiguous, "view": _view, "view_as": _view_as,
+    "where": _where,
     "float_power_": _float_power_, "as_subclass": _as_subclass,
     "storage": _requires_storage, "untyped_storage": _requires_storage,
     "data_ptr": _data_ptr, **_PREDICATES, **_CONSTANTS,

@@ -111,8 +111,8 @@ class Tensor(Gradients, Memory, Conversion, Layout):
 
     def _edge(self) -> tape.Edge | None:
         """Where gradients for this tensor go, or None."""
-        if self._careful is not None and state.grad and self._base is not None and self._careful[1] != self._version:
-            self._check_recordable(self._base._edge(), None)
+        if self._careful is not None and state.grad:
+            self._check_fresh()
         return self._place()
 
     def _place(self) -> tape.Edge | None:

@@ -72,8 +72,8 @@ LONGEST = 8
 CUT = (None,)
 """The chain that reads everything and leaves the graph: `detach()`, `.data`. A None inside a chain cuts there."""
 
-_COPIES = frozenset({"reshape", "flatten", "contiguous", "ravel", "reshape_as"})
-_KEEP_ORDER = _COPIES | {"view", "unsqueeze", "squeeze", "view_as", "unflatten"}
+_COPIES = frozenset({"reshape", "contiguous", "ravel"})
+_KEEP_ORDER = _COPIES | {"unsqueeze", "squeeze", "unflatten"}
 
 
 def may_copy(chain: tuple) -> bool:

@@ -5,7 +5,6 @@ Lines are drawn for the shapes that torch has at that moment, now and then wrong
 everything as it was. Few shapes and few forms of a line keep the number of compiled programs small.
 """
 
-import contextlib
 import functools
 import re
 import warnings
@@ -24,9 +23,9 @@ _WIDEST, _MOST_DIMS = 24, 3
 
 
 class Outcome(NamedTuple):
-    """What running a program gave: for each line the class it raised or None, the tensors alive, and the leaves."""
+    """What running a program gave: for each line what it raised or None, the tensors alive, and the leaves."""
 
-    raised: list[type | None]
+    raised: list[Exception | None]
     alive: dict[str, Any]
     leaves: dict[str, Any]
 
@@ -48,14 +47,14 @@ def _code(line: str) -> Any:
     return compile(line, line, "exec")
 
 
-def run_line(line: str, scope: dict[str, Any]) -> type | None:
-    """Run one line; the class of what it raised, or None."""
+def run_line(line: str, scope: dict[str, Any]) -> Exception | None:
+    """Run one line; what it raised, or None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exec(_code(line), scope)
     except Exception as error:
-        return type(error)
+        return error
     return None
 
 
@@ -74,15 +73,36 @@ def alive(scope: dict[str, Any]) -> dict[str, Any]:
 
 def draw(choose: Choose, length: int) -> list[str]:
     """A program of so many lines besides the first ones."""
+    lines, scope = list(_START), _scope(_START)
+    while len(lines) < length + len(_START):
+        line = _line(choose, alive(scope))
+        if _is_comparable(line, scope):
+            lines.append(line)
+        else:
+            length -= 1
+            scope = _scope(lines)
+    return lines
+
+
+def _scope(lines: Sequence[str]) -> dict[str, Any]:
     scope = {"torch": torch, **leaves(torch)}
-    lines = list(_START)
     for line in lines:
         run_line(line, scope)
-    for _ in range(length):
-        lines.append(_line(choose, alive(scope)))
-        with contextlib.suppress(AssertionError):
-            run_line(lines[-1], scope)
-    return lines
+    return scope
+
+
+def _is_comparable(line: str, scope: dict[str, Any]) -> bool:
+    """Run a line of torch's and tell whether it did what it did for reasons that are not those of its memory.
+
+    Where its inputs lie in part in what it writes torch refuses, and here there is nothing to mind, arrays being immutable;
+    an index that turns out to be out of range leaves behind what it had written so far.
+    """
+    before = {name: value.detach().clone() for name, value in alive(scope).items()}
+    error = run_line(line, scope)
+    if error is None:
+        return True
+    unchanged = all(torch.equal(value, scope[name].detach()) for name, value in before.items())
+    return unchanged and not (isinstance(error, RuntimeError) and "some elements of the input tensor" in str(error))
 
 
 def _line(choose: Choose, tensors: dict[str, Any]) -> str:
@@ -94,26 +114,38 @@ def _line(choose: Choose, tensors: dict[str, Any]) -> str:
         "view" if kind in ("read", "sum") and not tensor.is_contiguous() else kind
     )  # torch's results lie like that too
     forms = {"view": _views, "write": _writes, "read": _reads, "sum": _results}[kind](tensor)
+    if not tensor.numel():  # an index into nothing is not checked by torch, here it is
+        forms = [f for f in forms if "[9]" not in f and "index_" not in f]
     line = re.sub(r"\bx\b", x, choose(forms))
     if re.search(r"\by\b", line):
-        line = re.sub(r"\by\b", choose([n for n, other in tensors.items() if _fits(other, tensor)]), line)
+        line = re.sub(r"\by\b", choose([n for n, other in tensors.items() if _fits(other, tensor, kind)]), line)
     line = line if kind == "write" else f"t{len(tensors)} = {line}"
     reshapes = re.search(r"\b(transpose|squeeze|unsqueeze|t)_\(", line)  # torch then has a graph of the old shape
     return f"with torch.no_grad(): {line}" if choose((False,) * 7 + (True,)) and not reshapes else line
 
 
+def _places(tensor: Any) -> np.ndarray:
+    """Where the elements lie."""
+    numbers = np.arange(_WIDEST * 4)[tensor.storage_offset() :]
+    return np.lib.stride_tricks.as_strided(numbers, tensor.shape, [8 * s for s in tensor.stride()])
+
+
 def _overlaps_unnoticed(tensor: Any) -> bool:
     """Whether elements lie in one place and torch does not see it: what it then writes is left open, and refused here."""
-    places = np.lib.stride_tricks.as_strided(np.arange(_WIDEST * 4), tensor.shape, [8 * s for s in tensor.stride()])
     repeats = any(n > 1 and not s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    return not repeats and np.unique(places).size < places.size
+    return not repeats and np.unique(_places(tensor)).size < tensor.numel()
 
 
-def _fits(other: Any, tensor: Any) -> bool:
+def _fits(other: Any, tensor: Any, kind: str) -> bool:
+    """Whether it may stand beside a tensor; for a write it must not lie in part in what is written, see `_is_comparable`."""
     try:
-        return torch.broadcast_shapes(other.shape, tensor.shape) == tensor.shape and other.dtype == tensor.dtype
+        fits = torch.broadcast_shapes(other.shape, tensor.shape) == tensor.shape and other.dtype == tensor.dtype
     except RuntimeError:
         return False
+    if kind != "write" or other is tensor:
+        return fits
+    shared = other.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+    return fits and not (shared and np.intersect1d(_places(other), _places(tensor)).size)
 
 
 _SUBSCRIPTS = {
@@ -139,7 +171,8 @@ def _views(tensor: Any) -> list[str]:
     n = tensor.ndim
     forms = [f"x[{s}]" for s in _SUBSCRIPTS[n] if n < _MOST_DIMS or "None" not in s]
     forms += ["x.view(-1)", "x.reshape(-1)", "x.flatten()", "x.detach()", "x.squeeze()", "x.view_as(x)", "x.real",
-              "x.as_strided((2, 2), (1, 2))", "x.contiguous()", "x.data"]  # fmt: skip
+              "x.contiguous()", "x.data"]  # fmt: skip
+    forms += ["x.as_strided((2, 2), (1, 2))"] if tensor.is_contiguous() and tensor.numel() > 3 else []
     if n < _MOST_DIMS:
         forms += ["x.unsqueeze(-1)", "x.unsqueeze(0)"]
         forms += ["torch.view_as_complex(x)"] if n and tensor.shape[-1] == 2 and not tensor.is_complex() else []
@@ -177,6 +210,9 @@ def _writes(tensor: Any) -> list[str]:
     n = tensor.ndim
     forms = ["x.add_(y)", "x.mul_(y)", "x.mul_(0.5)", "x.zero_()", "x.fill_(1.5)", "x.copy_(y)", "x += y", "x -= 0.25",
              "x *= 0.5", "x.masked_fill_(x.real > 0, 0.75)", "x.sub_(y, alpha=2)", "x.neg_()", "x.sin_()"]  # fmt: skip
+    if any(size > 1 and not step for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
+        # filling is refused here, as all writes to it are; by an index, which value stays in a place is left open
+        return [f for f in forms if not re.search(r">|fill_|zero_", f)]
     forms += [f"x[{s}] = 0.25" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])]
     forms += [f"x[{s}] += 1" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])[::2]]
     forms += [f"x[{s}] = x[{s}] * 2" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])[1::2]]

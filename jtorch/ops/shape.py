@@ -138,8 +138,8 @@ def ravel(input: Array) -> Array:
     return input.reshape(-1)
 
 
-@op(view=True)
-def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+@derived
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The dimensions from `start_dim` to `end_dim`, both included, made one; a scalar becomes one element.
 
     Shape: (A*, B*, C*) -> (A*, prod(B), C*)
@@ -147,8 +147,10 @@ def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
     """
     first, last = (_args.dim(d, input.ndim, "flatten") for d in (start_dim, end_dim))
     _args.check(first <= last, f"flatten(): expected start_dim <= end_dim, got {start_dim}, {end_dim}", RuntimeError)
-    middle = math.prod(input.shape[first : last + 1])
-    return input.reshape(*input.shape[:first], middle, *input.shape[last + 1 :])
+    if first == last and input.ndim:
+        return input
+    shape = tuple(input.shape)
+    return reshape(input, *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
 
 @op(view=True)
