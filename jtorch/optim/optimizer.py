@@ -206,10 +206,8 @@ class Optimizer:
             return
         grads = [p.grad for p in params if p.grad is not None]
         for grad in grads:
-            if grad.grad_fn is not None:
-                grad.detach_()
-            else:
-                grad.requires_grad_(False)
+            if grad.requires_grad:
+                grad.requires_grad_(False) if grad.grad_fn is None else grad.detach_()
         for grad, zero in zip(grads, _zeros([g._value() for g in grads]), strict=True):
             grad._rebind(zero)
 
