@@ -12,6 +12,7 @@ import numpy as np
 
 from jtorch._twister import Twister, fused
 from jtorch.ops import _args, fills, sampling
+from jtorch.ops._program import Kept
 from jtorch.ops.dropout import _alpha_dropout, _alpha_dropout_but, _dropout, _dropout_but, kept_shape
 
 twins: dict[str, Callable] = {}
@@ -230,7 +231,7 @@ _twin(_alpha_dropout)(_dropping(_alpha_dropout_but))
 
 # calling them
 
-_results: dict[Any, Any] = {}
+_results = Kept()
 
 
 def _plain(value: Any) -> Any:

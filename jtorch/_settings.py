@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from jtorch import _devices, _types
-from jtorch.ops import _args, _op
+from jtorch.ops import _args, programs
 
 _PRECISIONS = {
     "highest": jax.lax.Precision.HIGHEST,
@@ -28,7 +28,7 @@ def set_default_dtype(d: Any) -> None:
     if not _args.is_float(np.dtype(d)):
         raise TypeError("only floating-point types are supported as the default type")
     _args.set_default_float(d)
-    _op.forget_programs()
+    programs.forget_programs()
 
 
 def get_default_dtype() -> _types.dtype:
@@ -55,7 +55,7 @@ def set_float32_matmul_precision(precision: str) -> None:
         )
         return
     _args.set_precision(_PRECISIONS[precision])
-    _op.forget_programs()
+    programs.forget_programs()
 
 
 def get_float32_matmul_precision() -> str:

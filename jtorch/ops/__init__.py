@@ -449,6 +449,8 @@ from jtorch.ops.products import outer as ger
 from jtorch.ops.products import outer as outer
 from jtorch.ops.products import trace as trace
 from jtorch.ops.products import vdot as vdot
+from jtorch.ops.programs import forget_programs as forget_programs
+from jtorch.ops.programs import kept_programs as kept_programs
 from jtorch.ops.ranking import cosine_embedding_loss as cosine_embedding_loss
 from jtorch.ops.ranking import hinge_embedding_loss as hinge_embedding_loss
 from jtorch.ops.ranking import margin_ranking_loss as margin_ranking_loss

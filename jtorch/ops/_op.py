@@ -20,7 +20,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch.ops import _args, _autocast
-from jtorch.ops._program import Program
+from jtorch.ops._program import Kept, Program
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
@@ -89,7 +89,7 @@ class Op(_Flags):
         self.__signature__ = inspect.signature(body)
         self._read_signature()
         self.casts = _autocast.policies(self.name)
-        self._programs: dict[Any, Program] = {}
+        self._programs = Kept()
 
     def _read_signature(self):
         hints = typing.get_type_hints(self.body, include_extras=True)
@@ -232,9 +232,11 @@ class Op(_Flags):
 
     def check(self, traced: Sequence, static: tuple) -> None:
         """Run the op's eager validation, if every traced value is concrete."""
-        leaves = jax.tree.leaves(traced)
-        if not any(isinstance(x, Tracer) for x in leaves):
-            self._apply(self.validate, traced, static)
+        for value in traced:
+            for x in value if type(value) is tuple else (value,):
+                if isinstance(x, Tracer):
+                    return
+        self._apply(self.validate, traced, static)
 
     def _promoted(self) -> Callable:
         """The declared function with its traced arguments first brought to one dtype, as the flag `promote` says."""
@@ -371,13 +373,6 @@ def _declare(kind: type, function: Callable | None, flags: dict) -> Any:
             raise TypeError(f"op {name} is declared twice: {registry[name].__module__} and {made.__module__}")
         registry[name] = made
     return made
-
-
-def forget_programs() -> None:
-    """Drop every compiled program: for changes of global settings that programs were made under."""
-    for each in registry.values():
-        if isinstance(each, Op):
-            each._programs.clear()
 
 
 def _by_name(name: str) -> Any:

@@ -1,7 +1,6 @@
 """A compiled function of flat arrays, with its recorded form and its pullbacks: what an op runs as."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,17 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 
 Array = jax.Array
+
+
+class Kept(dict):
+    """What was made once and may be asked for again, at most `MOST` entries: a new one then takes the oldest's place."""
+
+    MOST = 1024
+
+    def __setitem__(self, key, value):
+        while len(self) >= self.MOST and key not in self:
+            self.pop(next(iter(self)), None)
+        super().__setitem__(key, value)
 
 
 class Program:
@@ -25,7 +35,7 @@ class Program:
         self.eager = eager
         self.container: Callable | None = None  # what wraps the outputs, None for one array; noted while tracing
         self.forward = self._run if eager else jax.jit(_named(self._run, name))
-        self.layouts: dict[Any, Any] = {}  # of a view, once seen: (shape, dtype) of input -> of output
+        self.layouts = Kept()  # of a view, once seen: (shape, dtype) of input -> of output
         self._recorded: dict[tuple[int, ...], Callable] = {}
         self._pullbacks: dict[tuple[int, ...], Program] = {}
 

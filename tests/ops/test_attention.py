@@ -51,7 +51,7 @@ def test_masks(mask):
 @pytest.mark.parametrize("mask", MASKS)
 def test_blocks_of_queries_give_the_same(mask, monkeypatch):
     monkeypatch.setattr(attention, "MOST_SCORES", 2 * 3 * 6 * 2)  # two queries at a time, of five
-    jtorch.ops._op.forget_programs()
+    jtorch.ops.forget_programs()
     same(*heads(), MASKS[mask])
     same(*heads(), is_causal=True)
     q = jnp.ones((1, 1, 64, 4))
@@ -59,7 +59,7 @@ def test_blocks_of_queries_give_the_same(mask, monkeypatch):
         q, q, jnp.eye(64)[None, None], None, None, 0.5, None, False, dropout_key=jax.random.key(0)
     )
     assert 0.4 < float((drawn == 0).mean()) < 0.6 and len(np.unique(np.asarray(drawn[0, 0]), axis=0)) == 64
-    jtorch.ops._op.forget_programs()
+    jtorch.ops.forget_programs()
 
 
 @pytest.mark.parametrize(
