@@ -18,9 +18,9 @@ from jtorch import cpu as cpu
 from jtorch import cuda as cuda
 from jtorch import distributed as distributed
 from jtorch import fft as fft
+from jtorch import func as func
 from jtorch import hub as hub
 from jtorch import jit as jit
-from jtorch import func as func
 from jtorch import linalg as linalg
 from jtorch import masked as masked
 from jtorch import mps as mps

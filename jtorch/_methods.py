@@ -100,9 +100,13 @@ def _attach_methods() -> None:
 
 # reading and writing by an index
 
+_VALUES = (Tensor, int, float, complex, jax.Array)
+
 
 def _plain_index(index: Any) -> Any:
     """The index with arrays in place of tensors."""
+    if type(index) is int:  # the usual one
+        return index
     if isinstance(index, Tensor):
         return index._value()
     if isinstance(index, tuple):
@@ -135,7 +139,7 @@ def _setitem(self, index, value):
             self._check_inplace(part=True)
         raise
     self._check_inplace(part=True)
-    if not isinstance(value, Tensor | jax.Array | int | float | complex):
+    if not isinstance(value, _VALUES):
         value = _creation.as_tensor(value)
     if spec.is_view and self._base is not None and self._overlaps():
         _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not

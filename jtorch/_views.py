@@ -26,7 +26,8 @@ class Step(NamedTuple):
 
     def __call__(self, array: Any, edge: Any = None) -> tuple[Any, Any]:
         """The read on an array, recorded if that has an edge: (array, edge)."""
-        out, node = tape.run(self.program, (array, *self.extras), (edge, *(None for _ in self.extras)))
+        flat = (array, *self.extras)
+        out, node = tape.record(self.program, flat, () if edge is None else (0,), [] if edge is None else [edge])
         at = self.place or 0
         return (out if self.place is None else out[at]), (None if node is None else (node, at))
 

@@ -224,11 +224,8 @@ class Op(_Flags):
         return self.name if self.node is None else self.node(*static)
 
     def layout(self, traced: tuple) -> tuple[int | None, ...]:
-        """The length of each sequence among the traced arguments, None for each single value."""
-        return tuple(
-            len(value) if i in self.spread and isinstance(value, tuple | list) else None
-            for i, value in enumerate(traced)
-        )
+        """The length of each sequence among the traced arguments, a tuple by now, None for each single value."""
+        return tuple([len(value) if type(value) is tuple else None for value in traced])
 
     def check(self, traced: Sequence, static: tuple) -> None:
         """Run the op's eager validation, if every traced value is concrete."""
