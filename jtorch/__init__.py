@@ -17,6 +17,7 @@ from jtorch import compiler as compiler
 from jtorch import cpu as cpu
 from jtorch import cuda as cuda
 from jtorch import distributed as distributed
+from jtorch import export as export
 from jtorch import fft as fft
 from jtorch import func as func
 from jtorch import hub as hub
@@ -174,6 +175,7 @@ from jtorch._tapers import blackman_window as blackman_window
 from jtorch._tapers import hamming_window as hamming_window
 from jtorch._tapers import hann_window as hann_window
 from jtorch._tapers import kaiser_window as kaiser_window
+from jtorch._summary import summary as summary
 from jtorch._tensor import Tensor as Tensor
 from jtorch._types import Size as Size
 from jtorch._types import bfloat16 as bfloat16

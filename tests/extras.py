@@ -6,6 +6,7 @@ NAMES: dict[str, str] = {
     "jtorch.latest_step": "of the checkpoints of a training run, which torch has no functions for",
     "jtorch.load_checkpoint": "resumes a training run, through Orbax",
     "jtorch.save_checkpoint": "writes a checkpoint of it",
+    "jtorch.summary": "what a model is made of, with shapes and operations, which torch leaves to others",
     "jtorch.testing.parity": "compares a module with its twin of PyTorch, layer by layer",
     "jtorch.testing.Report": "what it returns",
     "jtorch.optim.from_optax": "the bridge to Optax, which torch has no use for",

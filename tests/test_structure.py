@@ -25,9 +25,9 @@ LAYERS = (
      "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
      "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers", "amp"),
     ("nn", "optim", "linalg", "fft", "special", "accelerator", "backends", "cuda", "cpu", "mps", "xpu", "version",
-     "_foreach", "signal", "masked", "utils"),
+     "_foreach", "signal", "masked"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
-     "hub", "jit", "utils"),
+     "hub", "jit", "utils", "export", "_summary"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
 LONG_FILE, LONG_FUNCTION = 450, 40
@@ -171,7 +171,7 @@ def test_names_say_something(path):
 
 PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.nn.functional, "jtorch.nn.init": torch.nn.init,
           "jtorch.nn.utils": torch.nn.utils, "jtorch.optim": torch.optim, "jtorch.autograd": torch.autograd,
-          "jtorch.serialization": torch.serialization, "jtorch.linalg": torch.linalg,
+          "jtorch.serialization": torch.serialization, "jtorch.export": torch.export, "jtorch.linalg": torch.linalg,
           "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows,
           "jtorch.special": torch.special, "jtorch.testing": torch.testing,
           "jtorch.amp": torch.amp, "jtorch.cuda": torch.cuda, "jtorch.cuda.amp": torch.cuda.amp, "jtorch.cpu": torch.cpu,
@@ -235,6 +235,7 @@ def test_index_is_the_records(name):
         "nn/utils/__init__.py",
         "optim/__init__.py",
         "serialization/__init__.py",
+        "export/__init__.py",
     ],
 )
 def test_an_index_defines_nothing(index):

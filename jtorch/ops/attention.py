@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
@@ -136,8 +137,9 @@ def _attention(query: Array, mask: Array | None, draw: Array | None, given: _Giv
     dtype = query.dtype  # products of 16-bit floats are exact at the default precision of float32
     query, key, value = (wide(x) for x in (query, given.key, given.value))
     given = given._replace(key=key, value=value, precision=precision_for(dtype))
-    rows = max(1, MOST_SCORES // max(1, math.prod(shape) // max(1, shape[-2])))
-    if rows < shape[-2]:
+    sizes = [1 if export.is_symbolic_dim(n) else n for n in shape]  # an exported program may leave some open
+    rows = max(1, MOST_SCORES // max(1, math.prod(sizes) // max(1, sizes[-2])))
+    if rows < sizes[-2]:
         return _in_blocks(query, mask, draw, rows, given).astype(dtype)
     return _block(query, mask, 0, draw, given).astype(dtype)
 
@@ -180,8 +182,8 @@ def _scores_shape(query: Array, key: Array, value: Array, mask: Array | None) ->
     fits = query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
     _args.check(fits, f"{_NAME}: expected queries as wide as keys and a value for each key, {told}", RuntimeError)
     try:
-        lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-        np.broadcast_shapes(lead, value.shape[:-2])
+        lead = jnp.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+        jnp.broadcast_shapes(lead, value.shape[:-2])
     except ValueError:
         _args.fail(f"{_NAME}: expected batch sizes that broadcast, {told}", RuntimeError)
     shape = (*lead, query.shape[-2], key.shape[-2])

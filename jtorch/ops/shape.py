@@ -12,14 +12,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, DType, derived, op
 
 
+def _size(value: Any) -> int:
+    """A size; one that a program leaves open (`jax.export.symbolic_shape`) stays as it is."""
+    return value if export.is_symbolic_dim(value) else operator.index(value)
+
+
 def sizes_of(values: tuple, named: Sequence[int] | None = None) -> tuple[int, ...]:
     """Sizes given as `f(2, 3)`, `f((2, 3))` or by keyword, as a tuple of ints."""
-    return tuple(operator.index(x) for x in (_args.starred(values) if named is None else named))
+    return tuple(_size(x) for x in (_args.starred(values) if named is None else named))
 
 
 def dtype_of(value: Any) -> np.dtype:

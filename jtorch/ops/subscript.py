@@ -116,6 +116,8 @@ class _Encoder:
         self.dim += 1
 
     def slice(self, cut: slice) -> None:
+        if cut == slice(None):  # of any size, even one that a program leaves open
+            return self.keep(1)
         size = self.shape[self.dim]
         step = 1 if cut.step is None else operator.index(cut.step)
         if step <= 0:

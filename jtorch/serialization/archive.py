@@ -96,7 +96,7 @@ class Archive:
             header = _HEADER.unpack(self._mapped[entry.header_offset :][: _HEADER.size].tobytes())
         start = entry.header_offset + _HEADER.size + header[-2] + header[-1]
         part = self._mapped[start : start + entry.file_size]
-        if len(part) != entry.file_size or zlib.crc32(part) != entry.CRC:
+        if len(part) != entry.file_size or zlib.crc32(part.data) != entry.CRC:
             raise EOFError("other bytes than were written")
         return part
 

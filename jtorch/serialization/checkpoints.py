@@ -132,6 +132,13 @@ def _path(directory: Any) -> str:
     return text if "://" in text else os.path.abspath(text)
 
 
+def _write(manager: Any, step: int, items: Any) -> None:
+    latest = manager.latest_step()
+    message = f"save_checkpoint(): expected a step after {latest}, which is there, got {step}"
+    _args.check(latest is None or step > latest, message, ValueError)
+    manager.save(step, args=items, force=True)
+
+
 def save_checkpoint(
     directory: str | os.PathLike,
     step: int,
@@ -176,6 +183,7 @@ def save_checkpoint(
     _args.check(not taken, f"save_checkpoint(): expected other names of parts than {taken[:1]}", ValueError)
     plain |= {_RNG: random.get_rng_state()} if rng else {}
     split = {name: _Split(state) for name, state in {**stateful, _PLAIN: plain}.items()}
+    items = {name: ocp.args.StandardSave(each.tree()) for name, each in split.items()}
     keep = None if max_to_keep is None else ocp.checkpoint_managers.LatestN(max_to_keep)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=keep, cleanup_tmp_directories=True, enable_async_checkpointing=asynchronous
@@ -183,14 +191,7 @@ def save_checkpoint(
     manager = ocp.CheckpointManager(path, options=options)
     _going[path] = manager, split
     try:
-        latest = manager.latest_step()
-        _args.check(
-            latest is None or step > latest,
-            f"save_checkpoint(): expected a step after {latest}, which is there, got {step}",
-            ValueError,
-        )
-        items = {name: ocp.args.StandardSave(each.tree()) for name, each in split.items()}
-        manager.save(step, args=ocp.args.Composite(**items), force=True)
+        _write(manager, step, ocp.args.Composite(**items))
     except BaseException:
         _finish(path)
         raise

@@ -45,7 +45,7 @@ def save(
         {'weight': tensor([1., 1.]), 'epoch': 3}
     """
     _args.check(pickle_module is pickle, "save(): expected Python's pickle as pickle_module, got another", ValueError)
-    with _written(f) as file:
+    with written(f) as file:
         if _use_new_zipfile_serialization:
             archive.save(obj, file, pickle_protocol, not _disable_byteorder_record)
         else:
@@ -53,7 +53,7 @@ def save(
 
 
 @contextlib.contextmanager
-def _written(f: Any) -> Iterator[Any]:
+def written(f: Any) -> Iterator[Any]:
     """An open file that takes the place of the one at a path when it is complete."""
     if not isinstance(f, str | os.PathLike):
         _args.check(hasattr(f, "write"), f"save(): expected a path or a file, got {type(f).__name__}", AttributeError)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.serialization.pickling import MALFORMED, DataReader, Writer, parts_of, read
+from jtorch.serialization.pickling import DataReader, Writer, parts_of, read
 from jtorch.serialization.places import Places
 from jtorch.serialization.storages import Rebuilding, Storage, dtype_of
 
@@ -75,12 +75,7 @@ def load(file: io.BytesIO, places: Places, weights_only: bool, encoding: str) ->
         kind, key, _, _ = parts_of(reference)
         kinds[key] = dtype_of(kind)
 
-    try:
-        _Survey(file, note, nothing, encoding=encoding).load()
-    except MALFORMED as error:
-        raise pickle.UnpicklingError(
-            f"load(): expected a whole file that save() wrote, got one that is not: {error}"
-        ) from error
+    read(file, note, nothing, True, encoding, _Survey)
     content = _storages(file, data(), kinds, bool(system.get("little_endian", True)))
     found: dict[str, Storage] = {}
 

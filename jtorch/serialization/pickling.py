@@ -327,12 +327,19 @@ MALFORMED = (
 """What an unpickler raises where bytes make no sense."""
 
 
-def read(file: io.BytesIO, load: Callable, rebuilding: Rebuilding, weights_only: bool, encoding: str = "utf-8") -> Any:
-    """The next pickle of a file.
+def read(
+    file: io.BytesIO,
+    load: Callable,
+    rebuilding: Rebuilding,
+    weights_only: bool,
+    encoding: str = "utf-8",
+    data: type = DataReader,
+) -> Any:
+    """The next pickle of a file, read by a reader of `data` where that is all that it may hold.
 
     Raises: pickle.UnpicklingError where it is malformed, or asks for what it may not have.
     """
-    reader = (DataReader if weights_only else Reader)(file, load, rebuilding, encoding=encoding)
+    reader = (data if weights_only else Reader)(file, load, rebuilding, encoding=encoding)
     try:
         return reader.load()
     except MALFORMED as error:
