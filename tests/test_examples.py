@@ -82,7 +82,7 @@ def test_readme_block_runs(block, tmp_path):
 
 
 def test_readme_shows_every_way():
-    titles = ["Tensors", "Compiled", "Plain arrays", "Inside Flax NNX and Optax", "Files"]
+    titles = ["Tensors", "Compiled", "Plain arrays", "Inside Flax NNX and Optax", "Files", "Checkpoints", "Exchange"]
     assert [title for title, _ in PYTHON_BLOCKS] == titles
 
 
