@@ -9,7 +9,7 @@ from jax.core import Tracer
 from jtorch._capture import state
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad, no_grad
-from jtorch.ops import _args
+from jtorch.ops import _args, casting
 
 
 def _version(tensor: Any) -> int | None:
@@ -67,6 +67,14 @@ class FunctionCtx:
         self.materialize_grads = value
 
 
+def _as_input(gradient: Any, edge: tuple) -> Any:
+    """A gradient in the dtype of what it is of, as of a product that autocast has made 16 bits wide."""
+    node, place = edge
+    tensor = getattr(node, "tensor", None)
+    dtype = node.avals[place][1] if tensor is None else tensor._value().dtype
+    return gradient if gradient._value().dtype == dtype else casting._to_copy(gradient, dtype)
+
+
 class FunctionNode:
     """One call of a Function on the tape."""
 
@@ -113,7 +121,9 @@ class FunctionNode:
                 f"function {self.name()} returned an incorrect number of gradients (expected {len(self.edges)}, "
                 f"got {len(found)})"
             )
-        return [g if create_graph or g is None else g._value() for g in found[: len(self.edges)]]
+        pairs = zip(found, self.edges, strict=False)
+        cast = [g if g is None or edge is None else _as_input(g, edge) for g, edge in pairs]
+        return [g if create_graph or g is None else g._value() for g in cast]
 
     def free(self) -> None:
         """Drop the saved tensors."""

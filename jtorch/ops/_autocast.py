@@ -4,6 +4,7 @@ The lists are torch's. An op that is on one is compiled with the casts inside it
 the dtype of what was given, and what it calls is not cast again. Ops on no list run as they are. The public face is `amp`.
 """
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ _PRODUCTS = """
     attention_of attention_with_dropout joined_heads projected_heads weighted_values
 """
 _CPU = {
-    LOWER: _PRODUCTS + "attention_weights inner rnn_relu_cell rnn_tanh_cell tensordot",
+    LOWER: _PRODUCTS + "attention_weights inner rnn_relu_cell rnn_tanh_cell tensordot_of",
     STATES: "gru_cell lstm_cell _recurrent _recurrent_dropping",
     NARROWED: "linalg_matrix_power linalg_pinv matrix_power",
     FULL: _LOSSES
@@ -49,16 +50,17 @@ _CPU = {
 }
 _CUDA = {
     LOWER: _PRODUCTS
-    + "addmv addr chain_matmul einsum gru_cell linalg_multi_dot lstm_cell mv rnn_relu_cell rnn_tanh_cell",
+    + "addmv addr gru_cell lstm_cell mv rnn_relu_cell rnn_tanh_cell _recurrent _recurrent_dropping",
+    NARROWED: "linalg_matrix_power matrix_power",
     FULL: _LOSSES
     + """
     acos asin cdist cosh cosine_similarity cumprod cumsum dist erfinv exp expm1 group_norm layer_norm
     linalg_matrix_norm linalg_vector_norm log log10 log1p log2 log_softmax logsumexp norm pdist pow prod reciprocal
     renorm rms_norm rsqrt sinh softmax softplus sum tan
     arccos arcsin attention_weights cumulative_trapezoid interpolate linalg_norm local_response_norm
-    multilabel_soft_margin_loss normalize pairwise_distance _pair_distance softmin square sum_to_size trapezoid trapz
+    multilabel_soft_margin_loss normalize pairwise_distance _pair_distance softmin square trapezoid trapz
     """,
-    WIDEST: "addcdiv addcmul atan2 bilinear cross dot grid_sample index_put scatter_add tensordot vdot",
+    WIDEST: "addcdiv addcmul atan2 bilinear cross dot grid_sample index_put scatter_add tensordot_of vdot",
     REFUSED: "binary_cross_entropy",
 }
 _LISTS = {"cpu": _CPU, "cuda": _CUDA, "tpu": {k: v for k, v in _CUDA.items() if k != REFUSED}}
@@ -76,13 +78,20 @@ def _contracts(operands: Sequence, equation: str) -> bool:
     return bool(shared - set(out)) if "->" in equation else any(left.count(c) > 1 for c in shared)
 
 
+def _left(a: Any, b: Any, dims: Any) -> int:
+    """How many elements there are once these dimensions, or so many of the last and first, are summed over."""
+    of_a, of_b = (range(-dims, 0), range(dims)) if isinstance(dims, int) else map(np.atleast_1d, dims)
+    summed = math.prod(a.shape[d] for d in of_a) * math.prod(b.shape[d] for d in of_b)
+    return math.prod(a.shape) * math.prod(b.shape) // max(summed, 1)
+
+
 _ONLY: dict[tuple[str, str], Callable[..., bool]] = {
     ("cpu", "einsum_of"): _contracts,
-    ("cpu", "inner"): lambda input, other, **_: max(np.ndim(input), np.ndim(other)) > 1,
+    ("cpu", "inner"): lambda input, other: min(input.ndim, other.ndim) > 0 and _left(input, other, [[-1], [-1]]) > 1,
+    ("cpu", "tensordot_of"): lambda a, b, dims: _left(a, b, dims) > 1,
     ("cpu", "max_pool3d"): lambda return_indices, **_: not return_indices,
     ("cpu", "pad"): lambda input, pad, mode, **_: mode == "replicate" or (mode == "reflect" and len(pad) < 6),
     ("cuda", "interpolate"): lambda mode, **_: mode != "area",
-    ("cuda", "sum_to_size"): lambda input, size, **_: tuple(input.shape) != tuple(size),
     **{(d, name): lambda n, **_: abs(n) > 1 for d in _LISTS for name in ("matrix_power", "linalg_matrix_power")},
 }
 """Calls of ops that are several of torch's, of which only some are on its lists."""
@@ -230,7 +239,7 @@ def chosen(name: str, policies: dict[str, str], values: Sequence, given: dict[st
     _args.check(policy != REFUSED, message, RuntimeError)
     dtype = running.on[device]
     if policy == STATES:
-        states = _leaves([given["states"] if "states" in given else given["hx"]])
+        states = _leaves([given["states"] if "states" in given else given["hx"]]) or [given["input"]]
         short = given.get("mode", "GRU") != "GRU" or all(_float_of(x) == dtype for x in states)
         policy = LOWER if short else FULL
     return Cast(policy, dtype)
