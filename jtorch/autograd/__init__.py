@@ -1,5 +1,8 @@
 """The index of automatic differentiation over tensors. The tape itself is in `tape`."""
 
+from jtorch.autograd import functional as functional
+from jtorch.autograd.anomaly_mode import detect_anomaly as detect_anomaly
+from jtorch.autograd.anomaly_mode import set_detect_anomaly as set_detect_anomaly
 from jtorch.autograd.function import Function as Function
 from jtorch.autograd.function import Variable as Variable
 from jtorch.autograd.grad_mode import enable_grad as enable_grad

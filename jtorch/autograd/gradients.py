@@ -1,12 +1,14 @@
 """Asking the tape for gradients: `backward`, which adds them to the leaves, and `grad`, which returns them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
 from jtorch.autograd import tape
+from jtorch.autograd.batching import batched
 from jtorch.autograd.tape import Walk, listed
-from jtorch.ops._op import registry
+from jtorch.ops._args import check
 
 
 def backward(
@@ -43,7 +45,7 @@ def backward(
 
 
 def _gradients(outputs, inputs, grad_outputs, retain, create_graph) -> list:
-    edges = [x._edge() for x in inputs]
+    edges = [x._edge() if hasattr(x, "_edge") else tuple(x) for x in inputs]
     if any(edge is None for edge in edges):
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     walk = Walk(retain, create_graph, dict.fromkeys(edges))
@@ -101,12 +103,23 @@ def grad(
 
 
 def _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, materialize) -> tuple:
+    """The gradients for every example of the vectors, in one walk."""
     vectors = listed(grad_outputs)
-    count = vectors[0].shape[0]
-    rows = [
-        grad(outputs, inputs, [v[i] for v in vectors], retain or i + 1 < count, create_graph,
-             allow_unused=allow_unused, materialize_grads=materialize)
-        for i in range(count)
-    ]  # fmt: skip
-    stack = registry["stack"]
-    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))
+    check(
+        all(v is not None for v in vectors) and len(vectors) == len(outputs),
+        "grad(): expected grad_outputs for every output with is_grads_batched=True, got some without",
+        RuntimeError,
+    )
+    given: list = []  # for each input, whether it has a gradient
+
+    def one(rows: Sequence) -> list:
+        found = grad(outputs, inputs, rows, True, create_graph, True, allow_unused, materialize_grads=materialize)
+        given[:] = [g is not None for g in found]
+        return [g for g in found if g is not None]
+
+    rows = iter(batched(one, vectors, vectors[0].shape[0], "grad"))
+    if not retain:
+        for node in tape.reachable(outputs)[1]:
+            if hasattr(node, "free"):
+                node.free()
+    return tuple(next(rows) if has else None for has in given)

@@ -164,6 +164,19 @@ def record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: lis
 _add = jax.jit(jnp.add)
 
 
+anomaly = [False]
+"""Whether gradients are looked at for NaN."""
+
+
+def _look_for_nan(node: Any, gradients: Sequence) -> None:
+    for place, gradient in enumerate(gradients):
+        array = gradient._value() if hasattr(gradient, "_edge") else gradient
+        if array is None or isinstance(array, Tracer) or not _args.is_inexact(array.dtype):
+            continue
+        if bool(jnp.isnan(array).any()):
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {place}th output.")
+
+
 class Walk:
     """One walk from the outputs: gradients wait at their nodes until everything recorded later has delivered."""
 
@@ -226,6 +239,8 @@ class Walk:
                 if place in slots and self.inputs is None:
                     tensor._accumulate(self.tensor(slots[place]))
         gradients = node.pull(self._full(node, slots), self.create_graph)
+        if anomaly[0]:
+            _look_for_nan(node, gradients)
         if not (self.retain_graph or self.create_graph):
             node.free()
         for edge, gradient in zip(node.edges, gradients, strict=True):
