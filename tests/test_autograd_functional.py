@@ -1,7 +1,9 @@
-"""torch.autograd.functional, batched gradients, and looking for NaN, beside torch's."""
+"""torch.autograd.functional, batched gradients, checks of gradients, looking for NaN and at the graph, beside torch's."""
 
 import parity
 import pytest
+
+import jtorch
 
 pytestmark = pytest.mark.x64_off
 
@@ -133,3 +135,82 @@ def nan_where_nobody_looks(torch):
     with torch.autograd.set_detect_anomaly(True), torch.autograd.set_detect_anomaly(False):
         (torch.sqrt(x * 1) * 0).backward()
     return x.grad
+
+
+@script
+def edges_of_the_graph(torch):
+    x = _x(torch).requires_grad_()
+    y = x * 2
+    edge = torch.autograd.graph.get_gradient_edge(y)
+    (g,) = torch.autograd.grad((y * y).sum(), edge, retain_graph=True)
+    return [g, torch.autograd.grad(edge, x, torch.ones(3)), isinstance(y.grad_fn, torch.autograd.graph.Node)]
+
+
+@script
+def hooks_on_several_tensors(torch):
+    x, y, z = (_x(torch).requires_grad_() for _ in range(3))
+    seen, first = [], []
+    handle = torch.autograd.graph.register_multi_grad_hook((x, y, z), seen.append)
+    any_handle = torch.autograd.graph.register_multi_grad_hook((x, y), first.append, mode="any")
+    (x * y).sum().backward()
+    (x * y * z).sum().backward()
+    handle.remove()
+    any_handle.remove()
+    (x * y).sum().backward()
+    return [len(seen), [[g is None for g in each] for each in seen], len(first)]
+
+
+@script
+def contexts_about_what_is_saved(torch):
+    x = torch.ones(2, requires_grad=True)
+    with torch.autograd.graph.save_on_cpu(), torch.autograd.graph.allow_mutation_on_saved_tensors():
+        y = x.clone()
+        out = (y**2).sum()
+        y.sin_()
+        out.backward()
+    return x.grad
+
+
+@wrong
+def hooks_where_they_are_disabled(torch):
+    with torch.autograd.graph.disable_saved_tensors_hooks("no hooks"), torch.autograd.graph.save_on_cpu():
+        pass
+
+
+def _wrong_double(torch):
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3
+
+    return Double.apply
+
+
+def test_gradients_checked_in_double_precision():
+    check, check2 = jtorch.autograd.gradcheck, jtorch.autograd.gradgradcheck
+    x = jtorch.tensor([0.5, 1.5], dtype=jtorch.float64, requires_grad=True)
+    double = x.dtype == jtorch.float64
+    options = {} if double else {"eps": 1e-2, "atol": 1e-2, "rtol": 1e-2}
+    z = jtorch.complex(x.detach(), x.detach() * 2).requires_grad_()
+    assert check(lambda x, n: (x.sin() * n, x.sum()), (x, 2), **options)
+    assert check(lambda z: z * z.conj() + z.exp(), (z,), **options)
+    assert check2(lambda x: x.exp() * x[0], (x,), **options)
+    assert not check(_wrong_double(jtorch), (x,), raise_exception=False)
+
+
+@wrong
+def a_wrong_gradient(torch):
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    try:
+        torch.autograd.gradcheck(_wrong_double(torch), (x,))
+    except RuntimeError as error:
+        raise RuntimeError(str(error).partition(",\n")[0]) from error
+
+
+@wrong
+def nothing_to_check(torch):
+    torch.autograd.gradcheck(torch.sin, (_x(torch),))

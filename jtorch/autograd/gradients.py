@@ -45,7 +45,7 @@ def backward(
 
 
 def _gradients(outputs, inputs, grad_outputs, retain, create_graph) -> list:
-    edges = [x._edge() if hasattr(x, "_edge") else tuple(x) for x in inputs]
+    edges = [x._edge() for x in inputs]
     if any(edge is None for edge in edges):
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     walk = Walk(retain, create_graph, dict.fromkeys(edges))

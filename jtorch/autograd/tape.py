@@ -164,6 +164,8 @@ def record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: lis
 _add = jax.jit(jnp.add)
 
 
+walking: list[Any] = []
+"""The walks in progress, the innermost last."""
 anomaly = [False]
 """Whether gradients are looked at for NaN."""
 
@@ -208,6 +210,7 @@ class Walk:
 
     def look_ahead(self, outputs: Sequence) -> None:
         """Find the nodes on the ways to `inputs`: no others are to be walked through, nor freed."""
+        self.outputs = outputs
         if self.inputs is None:
             return
         self.ways = set()
@@ -219,6 +222,13 @@ class Walk:
 
     def run(self) -> None:
         """Walk until nothing waits."""
+        walking.append(self)
+        try:
+            self._run()
+        finally:
+            walking.pop()
+
+    def _run(self) -> None:
         while self.queue:
             node = heapq.heappop(self.queue)[2]
             slots = self.waiting.pop(node)
@@ -303,7 +313,7 @@ def _start(outputs: Sequence, gradients: Sequence, walk: Walk, name: str) -> Non
 
 def listed(value: Any) -> Sequence:
     """One value or several as a sequence."""
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
+    return tuple(value) if isinstance(value, tuple | list) and not hasattr(value, "_edge") else (value,)
 
 
 def _gradient_list(gradients: Any, count: int) -> Sequence:

@@ -43,7 +43,7 @@ def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None
         >>> x = jtorch.ones(2, requires_grad=True)
         >>> checkpoint(lambda x: x.exp().sin(), x, use_reentrant=False).sum().backward()
         >>> x.grad
-        tensor([-2.4784, -2.4784])
+        tensor([-2.4783, -2.4783])
     """
     first, second = context_fn()
     drawn = random.drawing_state() if preserve_rng_state else None
