@@ -8,6 +8,8 @@ import pytest
 
 import jtorch
 
+pytestmark = pytest.mark.x64_off
+
 Pair = collections.namedtuple("Pair", "a b")
 
 

@@ -35,7 +35,8 @@ class SequentialSampler(Sampler[int]):
 
 def drawn_seed(generator: Any = None) -> int:
     """A number of 64 bits from the generator, the default one if none is given."""
-    return int(_creation.empty((), dtype=_types.int64).random_(generator=generator).item())
+    stream = (generator or random.default_generator).stream()  # not a tensor's: without x64 that has 32 bits
+    return int(stream.longs(1)[0]) % 2**63
 
 
 class RandomSampler(Sampler[int]):
