@@ -170,12 +170,12 @@ from jtorch._settings import set_num_threads as set_num_threads
 from jtorch._settings import use_deterministic_algorithms as use_deterministic_algorithms
 from jtorch._streams import Event as Event
 from jtorch._streams import Stream as Stream
+from jtorch._summary import summary as summary
 from jtorch._tapers import bartlett_window as bartlett_window
 from jtorch._tapers import blackman_window as blackman_window
 from jtorch._tapers import hamming_window as hamming_window
 from jtorch._tapers import hann_window as hann_window
 from jtorch._tapers import kaiser_window as kaiser_window
-from jtorch._summary import summary as summary
 from jtorch._tensor import Tensor as Tensor
 from jtorch._types import Size as Size
 from jtorch._types import bfloat16 as bfloat16

@@ -110,3 +110,17 @@ class DataParallel(Module):
 def _each_tensor(change: Any, values: Any) -> Any:
     is_tensor = lambda x: isinstance(x, Tensor)  # noqa: E731
     return jax.tree.map(lambda x: change(x) if is_tensor(x) else x, values, is_leaf=is_tensor)
+
+
+class DistributedDataParallel(Module):
+    """A module of several processes, which is not available.
+
+    Raises:
+        NotImplementedError: always.
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any):
+        raise NotImplementedError(
+            "DistributedDataParallel(): expected nothing, got a module; process groups are not available: use DataParallel "
+            "for the devices of this process"
+        )

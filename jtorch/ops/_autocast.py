@@ -49,8 +49,7 @@ _CPU = {
     WIDEST: "cat index_copy stack",
 }
 _CUDA = {
-    LOWER: _PRODUCTS
-    + "addmv addr gru_cell lstm_cell mv rnn_relu_cell rnn_tanh_cell _recurrent _recurrent_dropping",
+    LOWER: _PRODUCTS + "addmv addr gru_cell lstm_cell mv rnn_relu_cell rnn_tanh_cell _recurrent _recurrent_dropping",
     NARROWED: "linalg_matrix_power matrix_power",
     FULL: _LOSSES
     + """
