@@ -461,3 +461,18 @@ def test_a_user_written_function_that_jax_would_differentiate_is_refused():
     with pytest.raises(RuntimeError, match="Same"):
         jtorch.vmap(Same.apply)(x)
     assert jtorch.vmap(jtorch.func.grad(lambda v: Same.apply(v)))(x.detach()).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_after_an_error_nothing_from_inside_is_left():
+    kept = jtorch.zeros(3)
+
+    def f(x):
+        def inner(y):
+            kept.mul_(y.detach())
+            raise ZeroDivisionError
+
+        return jtorch.func.grad(inner)(x)
+
+    with pytest.raises(ZeroDivisionError):
+        jtorch.vmap(f)(jtorch.ones(2, 3))
+    assert kept.tolist() == [0.0, 0.0, 0.0]

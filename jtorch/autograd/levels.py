@@ -51,7 +51,7 @@ class Entrance:
 
 
 class Watch:
-    """The tensors that are written while a transform runs, as they were before."""
+    """The tensors that are written while a transform runs, as they were before; at its end the one around knows them."""
 
     def __init__(self):
         self.outer = state.watch
@@ -71,7 +71,11 @@ class Watch:
         return self
 
     def __exit__(self, *_) -> None:
-        state.watch = self.outer
+        outer = state.watch = self.outer
+        for reference, snapshot in tuple(self.before.values()):
+            tensor = reference()
+            if outer is not None and tensor is not None:
+                outer._note(tensor, snapshot)
 
     def restore(self) -> None:
         """Put back every tensor that is still there."""
@@ -82,7 +86,7 @@ class Watch:
         self.before.clear()
 
     def settle(self, depends: Callable[[Any], bool], message: str) -> None:
-        """Leave what was written to the transform around; raise if a tensor that stays has a value that `depends`.
+        """Raise if a tensor that stays has a value that `depends` on what was transformed.
 
         Raises:
             RuntimeError: with the message. Every tensor is as it was before the run.
@@ -92,11 +96,6 @@ class Watch:
             if any(depends(tensor) for tensor in self._written()):
                 self.restore()
                 raise RuntimeError(message)
-        outer = self.outer
-        for reference, snapshot in tuple(self.before.values()):
-            tensor = reference()
-            if outer is not None and tensor is not None:
-                outer._note(tensor, snapshot)
 
     def _written(self) -> list:
         tensors = [reference() for reference, _ in tuple(self.before.values())]
