@@ -125,26 +125,26 @@ def _getitem(self, index):
     return indexing.slice_view(self, arrays, spec) if spec.is_view else indexing.gather_index(self, arrays, spec)
 
 
-def _is_plain(index: Any) -> bool:
-    return all(
-        x is None or x is ... or isinstance(x, int | slice) for x in (index if isinstance(index, tuple) else [index])
-    )
+def _picks_part(index: Any) -> bool:
+    """Whether an index is of numbers and slices alone: where it leads is then looked up before a write is judged."""
+    parts = index if isinstance(index, tuple) else (index,)
+    numbers = (x.ndim == 0 and x.dtype.name != "bool" for x in parts if isinstance(x, Tensor))
+    return all(x is None or x is ... or isinstance(x, int | slice | Tensor) for x in parts) and all(numbers)
 
 
 def _setitem(self, index, value):
-    try:
-        spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
-    except IndexError:
-        if not _is_plain(index):
-            self._check_inplace(part=True)
-        raise
-    self._check_inplace(part=True)
+    part = _picks_part(index)
+    if not part:
+        self._check_inplace(part=True)
+    spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, _VALUES):
         value = _creation.as_tensor(value)
     if spec.is_view and self._base is not None and self._overlaps():
         _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not
         return
     result = indexing.setitem(self, value, arrays, spec)
+    if part:
+        self._check_inplace(part=True)
     self._assign(result._value(), result._edge())
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import jtorch
 
-_COUNT, _COUNT_OF_FULL, _LENGTH = 60, 5000, 8
+_COUNT, _COUNT_OF_FULL, _LENGTH = 30, 5000, 8
 
 
 @st.composite
