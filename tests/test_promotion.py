@@ -1,0 +1,96 @@
+"""dtype promotion as torch's, over dtypes, tensors, 0-d tensors and Python numbers: a property test that draws pairs of them.
+
+A few hundred pairs by default, thousands with `--full`. `tests/ops/test_op.py` goes through all pairs for the functions
+that only tell dtypes.
+"""
+
+import operator
+
+import hypothesis
+import jax
+import parity
+import torch
+from hypothesis import strategies as st
+
+import jtorch
+
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64",
+          "complex128")  # fmt: skip
+NUMBERS = (True, False, 0, 3, -2, 0.5, -1.25, 2 + 1j)
+OPS = {
+    name: getattr(operator, name)
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "xor",
+                 "iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand")
+}  # fmt: skip
+FUNCTIONS = (
+    "result_type",
+    "maximum",
+    "minimum",
+    "fmod",
+    "atan2",
+    "true_divide",
+    "where",
+    "cat",
+    "lerp",
+    "addcmul",
+    "clamp",
+)
+
+_operands = st.one_of(
+    st.tuples(st.sampled_from(DTYPES), st.sampled_from(("tensor", "scalar"))),
+    st.tuples(st.sampled_from(NUMBERS), st.just("number")),
+)
+
+
+def _operand(lib, of):
+    what, kind = of
+    if kind == "number":
+        return what
+    values = [1, 0, 1] if what == "bool" else [1, 3, 2]
+    return lib.tensor(values if kind == "tensor" else values[0], dtype=getattr(lib, what))
+
+
+def _call(lib, name, x, y):
+    if name in OPS:
+        try:
+            return OPS[name](x, y)
+        except NotImplementedError as error:  # in place there may be a second reason to refuse, a RuntimeError
+            raise RuntimeError(name) from error
+    if name == "where":
+        return lib.where(lib.tensor([True, False, True]), x, y)
+    if name == "cat":
+        return lib.cat([lib.as_tensor(v).reshape(-1) for v in (x, y)])
+    if name in ("lerp", "addcmul"):
+        return getattr(lib, name)(x, y, 0.5) if name == "lerp" else lib.addcmul(x, y, y, value=2)
+    if name == "clamp":
+        return lib.clamp(x, min=y)
+    made = getattr(lib, name)(x, y)
+    return str(made) if name == "result_type" else made
+
+
+def test_promotion(request):
+    count = 10000 if request.config.getoption("full") else 250
+
+    @hypothesis.settings(max_examples=count, deadline=None, database=None, derandomize=True,
+                         suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    @hypothesis.given(st.sampled_from((*OPS, *FUNCTIONS)), _operands, _operands)
+    def agree(name, one, two):
+        kinds = {str(what) for what, kind in (one, two) if kind != "number"}
+        if not kinds or not jax.config.jax_enable_x64 or _has_half_complex(one, two):
+            return
+        parity.agree(lambda lib: _call(lib, name, _operand(lib, one), _operand(lib, two)))
+
+    agree()
+
+
+def _has_half_complex(*operands):
+    """Whether torch's result is of complex32, which JAX does not have."""
+    made = torch.result_type(*(_operand(torch, of) for of in operands))
+    return made is torch.complex32
+
+
+def test_casts_between_all_dtypes():
+    for one in DTYPES:
+        for two in DTYPES:
+            ours, theirs = (lib.can_cast(getattr(lib, one), getattr(lib, two)) for lib in (jtorch, torch))
+            assert ours == theirs, f"can_cast({one}, {two})"
