@@ -220,6 +220,17 @@ def op_cases(full: bool) -> list[Case]:
     return found
 
 
+def apart_cases(full: bool) -> list[Case]:
+    """Samples to be tried with arguments that are not contiguous: every one of two dtypes, or one of every sixteenth entry."""
+    chosen = [e for e in entries() if e.name not in UNDEFINED]
+    return [
+        case
+        for entry in (chosen if full else chosen[::16])
+        for dtype in dtypes(entry, False)[: 2 if full else 1]
+        for case in _cases(entry, dtype, "", None if full else 1)
+    ]
+
+
 def _cases(entry: Any, dtype: torch.dtype, kind: str, limit: int | None) -> list[Case]:
     key = f"{label(entry)}-{dtype_name(dtype)}-{kind}"
     named = gaps.indices("op/" + key)

@@ -73,6 +73,17 @@ def _inside(function: Callable, value: Any) -> Any:
     return value
 
 
+def _apart(value: Any) -> Any:
+    """Our tensors, also inside containers, as views that are not contiguous."""
+    if not isinstance(value, jtorch.Tensor):
+        return _inside(_apart, value)
+    if value.numel() < 2:
+        return value
+    made = jtorch.stack([value.detach()] * 2, -1)[..., 0]
+    assert not made.is_contiguous()
+    return made.requires_grad_(value.requires_grad)
+
+
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A copy of a torch tensor's values, in the NumPy dtype that JAX means by its dtype."""
     plain = tensor.detach().resolve_conj().resolve_neg()
@@ -167,6 +178,7 @@ def check(
     tolerance: Mapping | None = None,
     finish: Callable | None = None,
     exact: Callable | None = None,
+    apart: bool = False,
 ) -> None:
     """Call both with the same arguments and compare everything that can be seen of it.
 
@@ -176,9 +188,11 @@ def check(
         tolerance: `atol` and `rtol` from torch's databases, in place of the defaults by dtype.
         finish: applied to the outputs of both before they are compared.
         exact: torch's function in double precision, where it is not the same one: a module has weights of its own.
+        apart: our arguments are views whose elements lie with gaps between them.
     """
     kwargs = dict(kwargs or {})
     mine = to_jtorch((args, kwargs))
+    mine = _apart(mine) if apart else mine
     copies = fresh((args, kwargs))
     wrap = (lambda f: f) if finish is None else (lambda f: lambda *a, **k: finish(f(*a, **k)))
     expected = _run(torch, wrap(theirs), *copies, _cotangents(torch) if gradients else None)

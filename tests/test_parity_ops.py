@@ -16,6 +16,7 @@ def pytest_generate_tests(metafunc):
     full = metafunc.config.getoption("full")
     makers = {
         "case": lambda: cases.op_cases(full),
+        "apart": lambda: cases.apart_cases(full),
         "second": cases.second_order_cases,
         "error": cases.error_cases,
         "form": cases.form_cases,
@@ -47,7 +48,16 @@ def _seed_both():
 
 @pytest.mark.x64_off
 def test_op(case):
-    sample, theirs = case.sample(), cases.theirs(case.entry)
+    _check(case, case.sample(), apart=False)
+
+
+def test_apart(apart):
+    """Arguments that are not contiguous."""
+    _check(apart, apart.sample().noncontiguous(), apart=True)
+
+
+def _check(case, sample, apart):
+    theirs = cases.theirs(case.entry)
     defined = _is_defined(case.entry, theirs, sample)
     _seed_both()
     parity.check(
@@ -59,6 +69,7 @@ def test_op(case):
         tolerance=case.tolerance(),
         gradients=not _has_ties(case),
         finish=_without_places if _has_ties(case) else _invariant(case.entry, sample),
+        apart=apart,
     )
 
 
