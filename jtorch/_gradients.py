@@ -31,7 +31,10 @@ class Gradients:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether operations on it are recorded."""
+        """Whether operations on it are recorded.
+
+        Differs: False for views made under no_grad, where torch says True if their base has a graph, but records none.
+        """
         return self._requires_grad or self._place() is not None
 
     @requires_grad.setter
