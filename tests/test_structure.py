@@ -174,8 +174,7 @@ PUBLIC = {"jtorch": torch, "jtorch.nn": torch.nn, "jtorch.nn.functional": torch.
           "jtorch.serialization": torch.serialization, "jtorch.export": torch.export, "jtorch.linalg": torch.linalg,
           "jtorch.fft": torch.fft, "jtorch.masked": torch.masked, "jtorch.signal.windows": torch.signal.windows,
           "jtorch.special": torch.special, "jtorch.testing": torch.testing,
-          "jtorch.amp": torch.amp, "jtorch.cuda": torch.cuda, "jtorch.cuda.amp": torch.cuda.amp, "jtorch.cpu": torch.cpu,
-          "jtorch.cpu.amp": torch.cpu.amp, "jtorch.func": torch.func}  # fmt: skip
+          "jtorch.amp": torch.amp, "jtorch.cuda": torch.cuda, "jtorch.cpu": torch.cpu, "jtorch.func": torch.func}  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)

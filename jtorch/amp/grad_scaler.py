@@ -140,8 +140,9 @@ class GradScaler:
                 self._scale = from_array(jnp.asarray(self._init_scale, jnp.float32))
                 self._growth_tracker = from_array(jnp.asarray(self._init_growth_tracker, jnp.int32))
             if running.session is None:
-                self._scale, self._growth_tracker = (x.to(output.device) for x in (self._scale, self._growth_tracker))
-        return self._scale if running.session is not None else self._scale.to(output.device)
+                self._scale, self._growth_tracker = (x.to(output.device) for x in self._begun("scale"))
+        scale, _ = self._begun("scale")
+        return scale if running.session is not None else scale.to(output.device)
 
     def _begun(self, name: str) -> tuple[Tensor, Tensor]:
         """The scale and the count, which have to be there."""

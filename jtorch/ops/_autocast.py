@@ -242,3 +242,15 @@ def chosen(name: str, policies: dict[str, str], values: Sequence, given: dict[st
         short = given.get("mode", "GRU") != "GRU" or all(_float_of(x) == dtype for x in states)
         policy = LOWER if short else FULL
     return Cast(policy, dtype)
+
+
+def called(function: Any, args: tuple, kwargs: dict[str, Any], to_copy: Any) -> Any:
+    """What a function made of ops gives: its arguments cast if it is on a list, and then nothing inside it."""
+    values = [*args, *kwargs.values()]
+    named = function.__signature__.bind(*args, **kwargs).arguments
+    cast = chosen(function.name, function.casts, values, named)
+    if cast is None:
+        return function.body(*args, **kwargs)
+    values = cast.apply(values, function.name, to_copy)
+    named = dict(zip(kwargs, values[len(args) :], strict=True))
+    return cast.finish(without(function.body, *values[: len(args)], **named), to_copy)

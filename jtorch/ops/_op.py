@@ -306,20 +306,8 @@ class Derived(_Flags):
             if "out" in kwargs and "out" not in self.__signature__.parameters:
                 return _into(kwargs.pop("out"), _autocast.without(self.body, *args, **kwargs), self)
         if self.casts is not None and _autocast.running.on:
-            return self._cast(args, kwargs)
+            return _autocast.called(self, args, kwargs, registry["_to_copy"])
         return self.body(*args, **kwargs)
-
-    def _cast(self, args: tuple, kwargs: dict) -> Any:
-        """The result under autocast: the arguments cast, and nothing inside."""
-        values = [*args, *kwargs.values()]
-        named = self.__signature__.bind(*args, **kwargs).arguments
-        cast = _autocast.chosen(self.name, self.casts, values, named)  # type: ignore[arg-type]
-        if cast is None:
-            return self.body(*args, **kwargs)
-        to_copy: Any = registry["_to_copy"]
-        values = cast.apply(values, self.name, to_copy)
-        named = dict(zip(kwargs, values[len(args) :], strict=True))
-        return cast.finish(_autocast.without(self.body, *values[: len(args)], **named), to_copy)
 
     __get__ = Op.__get__
     __repr__ = Op.__repr__

@@ -39,14 +39,14 @@ CASES = {
     "CyclicLR triangular2": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=3, mode="triangular2"),
     "CyclicLR exp_range": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 2, mode="exp_range", gamma=0.9, cycle_momentum=False),
     "CyclicLR function": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 2, scale_fn=Halving(), scale_mode="iterations"),
-    "OneCycleLR": lambda s, o: s.OneCycleLR(o, [0.1, 0.3], total_steps=20),
-    "OneCycleLR linear": lambda s, o: s.OneCycleLR(o, 0.1, epochs=4, steps_per_epoch=5, anneal_strategy="linear"),
-    "OneCycleLR three": lambda s, o: s.OneCycleLR(o, 0.1, 20, three_phase=True, cycle_momentum=False),
+    "OneCycleLR": lambda s, o: s.OneCycleLR(o, [0.1, 0.3], total_steps=200),
+    "OneCycleLR linear": lambda s, o: s.OneCycleLR(o, 0.1, epochs=40, steps_per_epoch=5, anneal_strategy="linear"),
+    "OneCycleLR three": lambda s, o: s.OneCycleLR(o, 0.1, 200, three_phase=True, cycle_momentum=False),
     "SequentialLR": lambda s, o: s.SequentialLR(
         o, [s.LinearLR(o, 0.1, total_iters=4), s.CosineAnnealingLR(o, 6), s.StepLR(o, 2)], [4, 12]
     ),
     "SequentialLR nested": lambda s, o: s.SequentialLR(
-        o, [s.ConstantLR(o, 0.1, 2), s.ChainedScheduler([s.ExponentialLR(o, 0.9), s.StepLR(o, 3)], o)], [30]
+        o, [s.ConstantLR(o, 0.1, 2), s.ChainedScheduler([s.ExponentialLR(o, 0.9), s.StepLR(o, 3)], o)], [300]
     ),
     "ChainedScheduler": lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 3), s.ExponentialLR(o, 0.9)]),
 }
@@ -101,11 +101,12 @@ def test_rates(case, name):
         for o, library in zip(optimizers, (torch.optim, optim), strict=True)
     ]  # fmt: skip
     _close(_settings(optimizers[1]), _settings(optimizers[0]))
-    for i in range(20):
+    steps, resumed = (200, 73) if name == "SGD" else (20, 7)
+    for i in range(steps):
         _step(pair)
         _close(_settings(optimizers[1]), _settings(optimizers[0]))
         _close(pair[1][1].get_last_lr(), pair[0][1].get_last_lr())
-        if i == 7:
+        if i == resumed:
             _resume(case, pair)
 
 
