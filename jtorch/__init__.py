@@ -139,6 +139,8 @@ from jtorch._foreach import _foreach_tanh_ as _foreach_tanh_
 from jtorch._foreach import _foreach_trunc as _foreach_trunc
 from jtorch._foreach import _foreach_trunc_ as _foreach_trunc_
 from jtorch._foreach import _foreach_zero_ as _foreach_zero_
+from jtorch._lowrank import pca_lowrank as pca_lowrank
+from jtorch._lowrank import svd_lowrank as svd_lowrank
 from jtorch._methods import broadcast_shapes as broadcast_shapes
 from jtorch._methods import can_cast as can_cast
 from jtorch._methods import is_complex as is_complex
@@ -379,6 +381,7 @@ from jtorch.ops.extrema import min as min
 from jtorch.ops.factors import cholesky as cholesky
 from jtorch.ops.factors import cholesky_inverse as cholesky_inverse
 from jtorch.ops.factors import cholesky_solve as cholesky_solve
+from jtorch.ops.factors import lu as lu
 from jtorch.ops.factors import lu_solve as lu_solve
 from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
@@ -430,6 +433,10 @@ from jtorch.ops.normalization import layer_norm as layer_norm
 from jtorch.ops.normalization import rms_norm as rms_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.norms import renorm as renorm
+from jtorch.ops.orthogonal import geqrf as geqrf
+from jtorch.ops.orthogonal import orgqr as orgqr
+from jtorch.ops.orthogonal import ormqr as ormqr
+from jtorch.ops.orthogonal import qr as qr
 from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
 from jtorch.ops.parts import as_strided as as_strided
 from jtorch.ops.parts import narrow as narrow
@@ -608,11 +615,8 @@ from jtorch.ops.special import igamma as igamma
 from jtorch.ops.special import igammac as igammac
 from jtorch.ops.special import mvlgamma as mvlgamma
 from jtorch.ops.special import polygamma as polygamma
-from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
-from jtorch.ops.spectra import orgqr as orgqr
-from jtorch.ops.spectra import qr as qr
 from jtorch.ops.spectra import svd as svd
 from jtorch.ops.spectra import vander as vander
 from jtorch.ops.statistics import bincount as bincount

@@ -2,11 +2,9 @@
 
 NOT_YET: set[str] = {
     "chalf",
-    "linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve", "lu",
-    "ormqr", "pca_lowrank",
+    "linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve",
     "sparse.mm.reduce",
     "sparse.sampled_addmm",
-    "svd_lowrank",
     "to_sparse",
 }  # fmt: skip
 

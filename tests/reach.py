@@ -277,4 +277,5 @@ REACHED_BY: dict = {
     "points_binned": "histogram",
     "slopes_along": "gradient",
     "select_copy": lambda: jtorch.select_copy(a(3, 4), 1, 0),
+    "ormqr": lambda: jtorch.ormqr(a(4, 3), a(3), a(4, 2)),
 }

@@ -24,6 +24,8 @@ from jtorch.ops.linalg import linalg_solve_ex as solve_ex
 from jtorch.ops.norms import linalg_matrix_norm as matrix_norm
 from jtorch.ops.norms import linalg_norm as norm
 from jtorch.ops.norms import linalg_vector_norm as vector_norm
+from jtorch.ops.orthogonal import linalg_householder_product as householder_product
+from jtorch.ops.orthogonal import linalg_qr as qr
 from jtorch.ops.products import linalg_cross as cross
 from jtorch.ops.products import linalg_multi_dot as multi_dot
 from jtorch.ops.products import linalg_vecdot as vecdot
@@ -33,10 +35,8 @@ from jtorch.ops.spectra import linalg_eig as eig
 from jtorch.ops.spectra import linalg_eigh as eigh
 from jtorch.ops.spectra import linalg_eigvals as eigvals
 from jtorch.ops.spectra import linalg_eigvalsh as eigvalsh
-from jtorch.ops.spectra import linalg_householder_product as householder_product
 from jtorch.ops.spectra import linalg_matrix_exp as matrix_exp
 from jtorch.ops.spectra import linalg_matrix_power as matrix_power
-from jtorch.ops.spectra import linalg_qr as qr
 from jtorch.ops.spectra import linalg_svd as svd
 from jtorch.ops.spectra import linalg_svdvals as svdvals
 from jtorch.ops.spectra import linalg_tensorinv as tensorinv

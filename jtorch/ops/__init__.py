@@ -220,6 +220,7 @@ from jtorch.ops.factors import linalg_lu_factor as linalg_lu_factor
 from jtorch.ops.factors import linalg_lu_factor_ex as linalg_lu_factor_ex
 from jtorch.ops.factors import linalg_lu_solve as linalg_lu_solve
 from jtorch.ops.factors import linalg_solve_triangular as linalg_solve_triangular
+from jtorch.ops.factors import lu as lu
 from jtorch.ops.factors import lu_solve as lu_solve
 from jtorch.ops.factors import lu_unpack as lu_unpack
 from jtorch.ops.factors import triangular_solve as triangular_solve
@@ -352,6 +353,12 @@ from jtorch.ops.norms import linalg_norm as linalg_norm
 from jtorch.ops.norms import linalg_vector_norm as linalg_vector_norm
 from jtorch.ops.norms import norm_except_dim as norm_except_dim
 from jtorch.ops.norms import renorm as renorm
+from jtorch.ops.orthogonal import geqrf as geqrf
+from jtorch.ops.orthogonal import linalg_householder_product as linalg_householder_product
+from jtorch.ops.orthogonal import linalg_qr as linalg_qr
+from jtorch.ops.orthogonal import orgqr as orgqr
+from jtorch.ops.orthogonal import ormqr as ormqr
+from jtorch.ops.orthogonal import qr as qr
 from jtorch.ops.packing import pad_sequence as pad_sequence
 from jtorch.ops.packing import take_rows as take_rows
 from jtorch.ops.padding import constant_pad_nd as constant_pad_nd
@@ -596,16 +603,13 @@ from jtorch.ops.special import special_ndtri as special_ndtri
 from jtorch.ops.special import special_xlog1py as special_xlog1py
 from jtorch.ops.special import special_zeta as special_zeta
 from jtorch.ops.spectra import condition_of as condition_of
-from jtorch.ops.spectra import geqrf as geqrf
 from jtorch.ops.spectra import linalg_cond as linalg_cond
 from jtorch.ops.spectra import linalg_eig as linalg_eig
 from jtorch.ops.spectra import linalg_eigh as linalg_eigh
 from jtorch.ops.spectra import linalg_eigvals as linalg_eigvals
 from jtorch.ops.spectra import linalg_eigvalsh as linalg_eigvalsh
-from jtorch.ops.spectra import linalg_householder_product as linalg_householder_product
 from jtorch.ops.spectra import linalg_matrix_exp as linalg_matrix_exp
 from jtorch.ops.spectra import linalg_matrix_power as linalg_matrix_power
-from jtorch.ops.spectra import linalg_qr as linalg_qr
 from jtorch.ops.spectra import linalg_svd as linalg_svd
 from jtorch.ops.spectra import linalg_svdvals as linalg_svdvals
 from jtorch.ops.spectra import linalg_tensorinv as linalg_tensorinv
@@ -613,9 +617,7 @@ from jtorch.ops.spectra import linalg_tensorsolve as linalg_tensorsolve
 from jtorch.ops.spectra import linalg_vander as linalg_vander
 from jtorch.ops.spectra import matrix_exp as matrix_exp
 from jtorch.ops.spectra import matrix_power as matrix_power
-from jtorch.ops.spectra import orgqr as orgqr
 from jtorch.ops.spectra import power_of as power_of
-from jtorch.ops.spectra import qr as qr
 from jtorch.ops.spectra import svd as svd
 from jtorch.ops.spectra import svd_values_only as svd_values_only
 from jtorch.ops.spectra import vander as vander

@@ -82,6 +82,15 @@ def raise_for_info(name: str, info: Any, what: str) -> None:
         )
 
 
+def finite(A: Any, *_: Any, **options: Any) -> None:
+    """Raise where a matrix whose singular values are wanted holds NaN or infinity.
+
+    Raises: LinAlgError.
+    """
+    known = np.isfinite(np.asarray(A)).all()
+    _args.check(known, "linalg.svd(): expected finite numbers, got NaN or infinity", LinAlgError)
+
+
 def info_checked(name: str, what: str) -> Callable:
     """The validation of the op of that name, which has `check_errors` and gives an `info`."""
 

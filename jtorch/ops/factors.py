@@ -21,8 +21,10 @@ from jtorch.ops._matrices import (
     zero_pivot,
 )
 from jtorch.ops._op import Array, derived, op
+from jtorch.ops._results import result_of
 
 
+@result_of("linalg_cholesky_ex")
 class CholeskyEx(NamedTuple):
     """A Cholesky factor, and the order of the first leading minor that is not positive-definite (0: none)."""
 
@@ -165,6 +167,7 @@ def linalg_solve_triangular(
     return _triangular(input, B, upper, left, unit=unitriangular)
 
 
+@result_of("triangular_solve")
 class TriangularSolve(NamedTuple):
     """The solution, and a copy of the coefficients."""
 
@@ -189,6 +192,7 @@ def triangular_solve(
 # LU
 
 
+@result_of("linalg_lu_factor")
 class LUFactor(NamedTuple):
     """Both LU factors in one matrix, and the rows exchanged at each step, counted from 1."""
 
@@ -196,6 +200,7 @@ class LUFactor(NamedTuple):
     pivots: Array
 
 
+@result_of("linalg_lu_factor_ex")
 class LUFactorEx(NamedTuple):
     """LU factors and pivots, and the first place where the diagonal of U is 0 (0: none), counted from 1."""
 
@@ -204,8 +209,18 @@ class LUFactorEx(NamedTuple):
     info: Array
 
 
+@result_of("linalg_lu")
 class LU(NamedTuple):
     """The factors of `A = P @ L @ U`."""
+
+    P: Array
+    L: Array
+    U: Array
+
+
+@result_of("lu_unpack")
+class Unpacked(NamedTuple):
+    """The factors of `A = P @ L @ U`, empty where they were not asked for."""
 
     P: Array
     L: Array
@@ -239,6 +254,20 @@ def linalg_lu_factor(A: Any, *, pivot: bool = True) -> LUFactor:
     LU, pivots, info = linalg_lu_factor_ex(A, pivot=pivot)
     raise_for_info("lu_factor", info, "an invertible matrix")
     return LUFactor(LU, pivots)
+
+
+@derived
+def lu(A, pivot=True, get_infos=False):
+    """The LU factors of a matrix in compact form, the rows exchanged, and on demand where they are singular.
+
+    Shape: (*, M, N) -> (*, M, N), (*, min(M, N)), (*)
+    Raises: RuntimeError for pivot=False; LinAlgError without `get_infos`, where a matrix is singular.
+    """
+    LU, pivots, info = linalg_lu_factor_ex(A, pivot=pivot)
+    if get_infos:
+        return LU, pivots, info
+    raise_for_info("lu", info, "an invertible matrix")
+    return LU, pivots
 
 
 @op(method=False, function=False)
@@ -358,11 +387,11 @@ def lu_nothing(LU_data: Array) -> Array:
 
 
 @derived(method=False)
-def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
+def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> Unpacked:
     """The factors of `A = P @ L @ U` from their compact form; those not asked for are empty.
 
     Shape: (*, M, N), (*, K) -> (*, M, M), (*, M, K), (*, K, N) for K = min(M, N)
     """
     nothing = lu_nothing(LU_data)
     P = lu_permutation(LU_data, LU_pivots) if unpack_pivots else nothing
-    return LU(P, *(lu_triangles(LU_data) if unpack_data else (nothing, nothing)))
+    return Unpacked(P, *(lu_triangles(LU_data) if unpack_data else (nothing, nothing)))

@@ -10,9 +10,11 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
+from jtorch.ops._results import result_of
 from jtorch.ops.shape import dtype_of, reshape
 
 
+@result_of("histogram")
 class Histogram(NamedTuple):
     """How many elements, or what weight of them, each bin has; and the edges of the bins."""
 
@@ -20,6 +22,7 @@ class Histogram(NamedTuple):
     bin_edges: Array
 
 
+@result_of("histogramdd")
 class HistogramDD(NamedTuple):
     """How many points, or what weight of them, each bin has; and the edges of the bins along each dimension."""
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import matrices, mirrored, precision_for, transposed
+from jtorch.ops._matrices import LinAlgError, finite, matrices, mirrored, precision_for, transposed
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._results import result_of
 from jtorch.ops.shape import reshape
 
 
@@ -33,7 +34,12 @@ def _tolerance(A: Array, atol: Any, rtol: Any) -> Tolerance:
     return Tolerance(jnp.asarray(0 if atol is None else atol).astype(dtype), jnp.asarray(rtol).astype(dtype))
 
 
-@op(method=False, function=False, differentiable=False)
+def _check_rank(input, tol=None, hermitian=False, *, atol=None, rtol=None):
+    if not hermitian:
+        finite(input)
+
+
+@op(method=False, function=False, differentiable=False, validate=_check_rank)
 def linalg_matrix_rank(
     input: Array,
     tol: Scalar | None = None,
@@ -84,7 +90,12 @@ def _pinv_tangent(hermitian, primals, tangents):
     return P, out + rest - chain(P, chain(A, rest))
 
 
-@op(method=False, function=False)
+def _check_finite(input, rcond=None, hermitian=False, *, atol=None, rtol=None):
+    if not hermitian:
+        finite(input)
+
+
+@op(method=False, function=False, validate=_check_finite)
 def linalg_pinv(
     input: Array,
     rcond: Scalar | None = None,
@@ -103,7 +114,7 @@ def linalg_pinv(
     return _pinv(input, _tolerance(input, atol, rcond if rtol is None else rtol), hermitian)
 
 
-@op
+@op(validate=finite)
 def pinverse(input: Array, rcond: Scalar = 1e-15) -> Array:
     """The pseudoinverse; singular values up to `rcond` times the largest count as 0.
 
@@ -112,6 +123,7 @@ def pinverse(input: Array, rcond: Scalar = 1e-15) -> Array:
     return linalg_pinv.body(input, rcond)
 
 
+@result_of("linalg_lstsq")
 class Lstsq(NamedTuple):
     """The solution of a least squares problem, the sums of squares left over, the rank, and the singular values."""
 
@@ -121,7 +133,7 @@ class Lstsq(NamedTuple):
     singular_values: Array
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, validate=finite)
 def lstsq_parts(A: Array, B: Array, rcond: float | None, driver: str | None) -> Lstsq:
     """What `linalg_lstsq` gives, with residuals whatever the rank.
 
@@ -159,8 +171,8 @@ def linalg_lstsq(input: Any, b: Any, rcond: float | None = None, *, driver: str 
     the rank is traced it is taken for full.
 
     Shape: (*, M, N), (*, M, K) -> (*, N, K), (*, K), (*), (*, min(M, N))
-    Raises: RuntimeError for another driver or where the sizes do not match.
-    Differs: the smallest solution also for driver gels, where torch asks for full rank.
+    Raises: RuntimeError for another driver or where the sizes do not match; LinAlgError with driver gels, where the rank
+        is less than full.
     """
     drivers = (None, "gels", "gelsy", "gelsd", "gelss")
     _args.check(
@@ -170,6 +182,8 @@ def linalg_lstsq(input: Any, b: Any, rcond: float | None = None, *, driver: str 
     if input.shape[-2] <= input.shape[-1] or driver in (None, "gelsy") or not _all_equal(rank, input.shape[-1]):
         residuals = reshape(residuals, -1)[:0]
     if driver == "gels":
+        full = _all_equal(rank, min(input.shape[-2:]))
+        _args.check(full, "linalg.lstsq(): expected full rank with driver gels, got less", LinAlgError)
         rank = reshape(rank, -1)[:0]
     return Lstsq(X, residuals, rank, _constant(S))
 

@@ -16,8 +16,10 @@ from jtorch.ops import _args
 from jtorch.ops._matrices import LinAlgError as LinAlgError
 from jtorch.ops._matrices import batched, info_checked, matrices, raise_for_info, transposed, zero_pivot
 from jtorch.ops._op import Array, derived, op
+from jtorch.ops._results import result_of
 
 
+@result_of("linalg_inv_ex")
 class InvEx(NamedTuple):
     """An inverse, and the first place where elimination met a 0 (0: none)."""
 
@@ -25,6 +27,7 @@ class InvEx(NamedTuple):
     info: Array
 
 
+@result_of("linalg_solve_ex")
 class SolveEx(NamedTuple):
     """A solution, and the first place where elimination met a 0 (0: none)."""
 
@@ -106,6 +109,15 @@ def linalg_solve(A: Any, B: Any, *, left: bool = True) -> Any:
     return X
 
 
+@result_of("linalg_slogdet")
+class LinalgSlogDet(NamedTuple):
+    """The sign of a determinant, and the logarithm of its absolute value."""
+
+    sign: Array
+    logabsdet: Array
+
+
+@result_of("slogdet")
 class SlogDet(NamedTuple):
     """The sign of a determinant, and the logarithm of its absolute value."""
 
@@ -135,14 +147,14 @@ def det(input: Array) -> Array:
 
 
 @op(method=False, function=False)
-def linalg_slogdet(A: Array) -> SlogDet:
+def linalg_slogdet(A: Array) -> LinalgSlogDet:
     """The sign of the determinant of square matrices, and the logarithm of its absolute value.
 
     Shape: (*, N, N) -> (*), (*)
     Raises: RuntimeError for other than square float matrices.
     """
     matrices("slogdet", A)
-    return SlogDet(*jnp.linalg.slogdet(A))
+    return LinalgSlogDet(*jnp.linalg.slogdet(A))
 
 
 @op
@@ -152,7 +164,7 @@ def slogdet(input: Array) -> SlogDet:
     Shape: (*, N, N) -> (*), (*)
     Raises: RuntimeError for other than square float matrices.
     """
-    return linalg_slogdet.body(input)
+    return SlogDet(*linalg_slogdet.body(input))
 
 
 @op

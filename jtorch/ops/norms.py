@@ -10,6 +10,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
+from jtorch.ops._matrices import finite
 from jtorch.ops._op import Array, DType, op
 
 
@@ -125,7 +126,14 @@ def _norm_of_nothing(A: Array, ord: float | str, one: int, two: int, keepdim: bo
 _ORDERS = ("fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 
 
-@op(method=False, function=False)
+def _check_spectral(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+    """Singular values want finite numbers."""
+    two = np.ndim(A) == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+    if ord in (2, -2, "nuc") and two:
+        finite(A)
+
+
+@op(method=False, function=False, validate=_check_spectral)
 def linalg_matrix_norm(
     input: Array,
     ord: float | str = "fro",
@@ -151,7 +159,11 @@ def linalg_matrix_norm(
     return _matrix_norm(input, ord, one, two, keepdim)
 
 
-@op(method=False, function=False)
+def _check_norm(input, ord=None, dim=None, keepdim=False, *, dtype=None):
+    _check_spectral(input, ord, dim)
+
+
+@op(method=False, function=False, validate=_check_norm)
 def linalg_norm(
     input: Array,
     ord: float | str | None = None,

@@ -11,6 +11,7 @@ from jtorch.ops import _args
 from jtorch.ops._elementwise import broadcast, elementwise, require, with_slopes
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Op, Scalar, op
+from jtorch.ops._results import result_of
 
 # rounding
 
@@ -302,6 +303,7 @@ def nan_to_num(input: Array, nan: Scalar = 0.0, posinf: Scalar | None = None, ne
     return _finite(input, nan, posinf, neginf)
 
 
+@result_of("frexp")
 class Frexp(NamedTuple):
     """Numbers as `mantissa * 2**exponent`."""
 

@@ -1,5 +1,5 @@
-"""Decompositions and what is built on them: QR, SVD, eigenvalues, condition, matrix functions. Rank, pseudoinverse and
-least squares are in `least_squares`.
+"""Singular values and eigenvalues, and what is built on them: condition, matrix functions. QR is in `orthogonal`; rank,
+pseudoinverse and least squares are in `least_squares`.
 
 Vectors are determined only up to a sign or a phase; so are gradients through them.
 """
@@ -14,96 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import accumulator, matrices, mirrored, precision_for, transposed
+from jtorch.ops._matrices import accumulator, finite, matrices, mirrored, precision_for, transposed
 from jtorch.ops._op import Array, derived, op
-from jtorch.ops.linalg import linalg_inv, linalg_solve
+from jtorch.ops._results import result_of
+from jtorch.ops.linalg import linalg_inv, linalg_inv_ex, linalg_solve
+from jtorch.ops.masking import masked_fill
 from jtorch.ops.norms import linalg_norm
 from jtorch.ops.shape import conjugate_transpose, movedim, reshape
 
 
-class QR(NamedTuple):
-    """The factors of `A = Q @ R`."""
-
-    Q: Array
-    R: Array
-
-
-@op(method=False, function=False)
-def linalg_qr(A: Array, mode: str = "reduced") -> QR:
-    """The factors of `A = Q @ R`: orthonormal columns and upper triangular. With mode 'r', Q is empty.
-
-    Shape: (*, M, N) -> (*, M, K), (*, K, N) for K = min(M, N), or M with mode 'complete'
-    Raises: RuntimeError for another mode.
-    """
-    matrices("qr", A, square=False)
-    known = mode in ("reduced", "complete", "r")
-    _args.check(known, f"linalg.qr(): expected mode 'reduced', 'complete' or 'r', got {mode!r}", RuntimeError)
-    if mode == "r":
-        return QR(jnp.zeros((0,), A.dtype), jnp.linalg.qr(A, "r"))
-    return QR(*jnp.linalg.qr(A, mode))
-
-
-@derived
-def qr(input: Any, some: bool = True) -> QR:
-    """The factors of `input = Q @ R`.
-
-    Shape: (*, M, N) -> (*, M, K), (*, K, N) for K = min(M, N), or M without `some`
-    """
-    return linalg_qr(input, "reduced" if some else "complete")
-
-
-class Geqrf(NamedTuple):
-    """A QR factorization as LAPACK has it: R above the diagonal, the vectors of reflections below, and their factors."""
-
-    a: Array
-    tau: Array
-
-
-@op(differentiable=False)
-def geqrf(input: Array) -> Geqrf:
-    """The factors of `input = Q @ R` before Q is formed, to be given to `orgqr`.
-
-    Shape: (*, M, N) -> (*, M, N), (*, min(M, N))
-    """
-    matrices("geqrf", input, square=False)
-    packed, tau = jnp.linalg.qr(input, "raw")
-    return Geqrf(jnp.swapaxes(packed, -1, -2), tau)
-
-
-@op(method=False, function=False)
-def linalg_householder_product(input: Array, tau: Array) -> Array:
-    """The first columns of a product of Householder reflections, whose vectors are below the diagonal.
-
-    Shape: (*, M, N), (*, K) -> (*, M, N)
-    """
-    matrices("householder_product", input, square=False)
-    rows, columns = input.shape[-2:]
-    fits = rows >= columns >= tau.shape[-1] and tau.shape[:-1] == input.shape[:-2]
-    _args.check(
-        fits, f"linalg.householder_product(): expected M >= N >= K, got {input.shape} and {tau.shape}", RuntimeError
-    )
-    count = tau.shape[-1]
-    vectors = jnp.tril(input, -1)[..., :count] + jnp.eye(rows, count, dtype=input.dtype)
-    start = jnp.broadcast_to(jnp.eye(rows, columns, dtype=input.dtype), input.shape)
-
-    def reflect(Q, step):
-        v, scale = step
-        along = jnp.einsum("...m,...mn->...n", jnp.conj(v), Q, precision=precision_for(input.dtype))
-        return Q - scale[..., None, None] * v[..., :, None] * along[..., None, :], None
-
-    steps = (jnp.moveaxis(vectors, -1, 0), jnp.moveaxis(tau, -1, 0))
-    return jax.lax.scan(reflect, start, steps, reverse=True)[0]
-
-
-@op
-def orgqr(input: Array, tau: Array) -> Array:
-    """The first columns of a product of Householder reflections, whose vectors are below the diagonal.
-
-    Shape: (*, M, N), (*, K) -> (*, M, N)
-    """
-    return linalg_householder_product.body(input, tau)
-
-
+@result_of("linalg_svd")
 class LinalgSVD(NamedTuple):
     """The factors of `A = U @ diag(S) @ Vh`."""
 
@@ -112,6 +32,7 @@ class LinalgSVD(NamedTuple):
     Vh: Array
 
 
+@result_of("svd")
 class SVD(NamedTuple):
     """The factors of `A = U @ diag(S) @ V.mH`."""
 
@@ -120,13 +41,19 @@ class SVD(NamedTuple):
     V: Array
 
 
-@op(method=False, function=False)
+def _need_no_driver(driver: str | None) -> None:
+    fits = driver is None or jax.default_backend() != "cpu"
+    _args.check(fits, f"linalg.svd(): expected no driver on a CPU, got {driver!r}", RuntimeError)
+
+
+@op(method=False, function=False, validate=finite)
 def linalg_svd(A: Array, full_matrices: bool = True, *, driver: str | None = None) -> LinalgSVD:
     """The factors of `A = U @ diag(S) @ Vh`, the singular values descending.
 
     Shape: (*, M, N) -> (*, M, M), (*, K), (*, N, N) for K = min(M, N); or (*, M, K), (*, K), (*, K, N)
     """
     matrices("svd", A, square=False)
+    _need_no_driver(driver)
     U, S, Vh = jnp.linalg.svd(A, full_matrices=False)
     if not full_matrices or A.shape[-1] == A.shape[-2]:
         return LinalgSVD(U, S, Vh)
@@ -136,13 +63,14 @@ def linalg_svd(A: Array, full_matrices: bool = True, *, driver: str | None = Non
     return LinalgSVD(U, S, jnp.concatenate([Vh, rest_Vh[..., least:, :]], -2))
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, validate=finite)
 def linalg_svdvals(A: Array, *, driver: str | None = None) -> Array:
     """The singular values, descending.
 
     Shape: (*, M, N) -> (*, min(M, N))
     """
     matrices("svdvals", A, square=False)
+    _need_no_driver(driver)
     return jnp.linalg.svd(A, compute_uv=False)
 
 
@@ -158,7 +86,7 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     return SVD(U, S, conjugate_transpose(Vh))
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, validate=finite)
 def svd_values_only(input: Array) -> SVD:
     """The singular values, with zeros in place of the vectors.
 
@@ -169,8 +97,17 @@ def svd_values_only(input: Array) -> SVD:
     return SVD(jnp.zeros((*lead, rows, rows), input.dtype), S, jnp.zeros((*lead, columns, columns), input.dtype))
 
 
+@result_of("linalg_eigh")
 class Eigh(NamedTuple):
-    """Eigenvalues, and the eigenvectors as columns."""
+    """Real eigenvalues, and the eigenvectors as columns."""
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+@result_of("linalg_eig")
+class Eig(NamedTuple):
+    """Complex eigenvalues, and the eigenvectors as columns."""
 
     eigenvalues: Array
     eigenvectors: Array
@@ -205,8 +142,13 @@ def linalg_eigvalsh(input: Array, UPLO: str = "L") -> Array:
     return _eigh("eigvalsh", input, UPLO).eigenvalues
 
 
-@op(method=False, function=False)
-def linalg_eig(input: Array) -> Eigh:
+def _need_numbers(input: Array) -> None:
+    finite = np.isfinite(np.asarray(input)).all()
+    _args.check(finite, "linalg.eig(): expected finite numbers, got NaN or infinity", RuntimeError)
+
+
+@op(method=False, function=False, validate=_need_numbers)
+def linalg_eig(input: Array) -> Eig:
     """The complex eigenvalues of square matrices, and their eigenvectors.
 
     Shape: (*, N, N) -> (*, N), (*, N, N)
@@ -216,11 +158,11 @@ def linalg_eig(input: Array) -> Eigh:
     matrices("eig", input)
     if not input.size:
         dtype = jnp.promote_types(input.dtype, jnp.complex64)
-        return Eigh(jnp.zeros(input.shape[:-1], dtype), jnp.zeros(input.shape, dtype))
-    return Eigh(*jax.lax.linalg.eig(input, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
+        return Eig(jnp.zeros(input.shape[:-1], dtype), jnp.zeros(input.shape, dtype))
+    return Eig(*jax.lax.linalg.eig(input, compute_left_eigenvectors=False, enable_eigvec_derivs=True))
 
 
-@op(method=False, function=False)
+@op(method=False, function=False, validate=_need_numbers)
 def linalg_eigvals(input: Array) -> Array:
     """The complex eigenvalues of square matrices.
 
@@ -238,23 +180,29 @@ def linalg_cond(input: Any, p: float | str | None = None) -> Any:
 
     Shape: (*, N, N) -> (*); (*, M, N) for the orders None, 2, -2
     """
-    if p in (None, 2, -2):
-        return condition_of(input, p == -2)
-    inverse = linalg_inv(input)
-    axes = (-2, -1)
-    return linalg_norm(input, p, axes) * linalg_norm(inverse, p, axes)
+    known = (None, 1, -1, 2, -2, math.inf, -math.inf, "fro", "nuc")
+    _args.check(p in known, f"linalg.cond(): expected p to be one of {known}, got {p!r}", RuntimeError)
+    if p in (None, 2, -2, "nuc"):
+        return condition_of(input, p)
+    inverse, info = linalg_inv_ex(input)
+    product = linalg_norm(input, p, (-2, -1)) * linalg_norm(inverse, p, (-2, -1))
+    return masked_fill(product, info > 0, math.inf)
 
 
-@op(method=False, function=False)
-def condition_of(A: Array, smallest: bool) -> Array:
-    """The largest singular value divided by the smallest, or the other way round.
+@op(method=False, function=False, validate=finite)
+def condition_of(A: Array, p: float | str | None) -> Array:
+    """The condition number by singular values: the largest divided by the smallest, the other way round, or by their sums.
 
     Shape: (*, M, N) -> (*)
     """
+    if p == "nuc":
+        matrices("cond", A)
     S = linalg_svdvals.body(A)
     if not S.shape[-1]:
         return jnp.zeros(A.shape[:-2], S.dtype)
-    return S[..., -1] / S[..., 0] if smallest else S[..., 0] / S[..., -1]
+    if p == "nuc":
+        return jnp.sum(S, -1) * jnp.sum(1 / S, -1)
+    return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
 
 
 # functions of matrices

@@ -17,8 +17,9 @@ from jtorch.ops.joining import cat
 from jtorch.ops.linalg import linalg_solve
 from jtorch.ops.normalization import normalize
 from jtorch.ops.norms import _weight_norm, norm_except_dim
+from jtorch.ops.orthogonal import geqrf, linalg_householder_product
 from jtorch.ops.products import mv, vdot
-from jtorch.ops.spectra import geqrf, linalg_householder_product, matrix_exp
+from jtorch.ops.spectra import matrix_exp
 
 
 def _tensor_named(module: Module, name: str) -> Tensor:
