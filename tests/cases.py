@@ -31,7 +31,8 @@ RANDOM_NAMES = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal",
                 "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d",
                 "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout",
                 "nn.functional.multi_head_attention_forward", "nn.functional.scaled_dot_product_attention",
-                "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d"}  # fmt: skip
+                "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d",
+                "svd_lowrank", "pca_lowrank"}  # fmt: skip
 STREAMS = RANDOM_NAMES - {
     name for name in RANDOM_NAMES if "attention" in name or "fractional" in name or "rrelu" in name
 }

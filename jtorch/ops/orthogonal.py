@@ -54,7 +54,8 @@ def linalg_qr(A: Array, mode: str = "reduced") -> LinalgQR:
     known = mode in ("reduced", "complete", "r")
     _args.check(known, f"linalg.qr(): expected mode 'reduced', 'complete' or 'r', got {mode!r}", RuntimeError)
     alone = mode == "r" or (mode == "complete" and A.shape[-2] > A.shape[-1])
-    return LinalgQR(*(_qr_alone(A, mode) if alone else jnp.linalg.qr(A, mode)))
+    factors: Any = _qr_alone(A, mode) if alone else jnp.linalg.qr(A, mode)
+    return LinalgQR(*factors)
 
 
 @derived
