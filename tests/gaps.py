@@ -32,7 +32,6 @@ GAPS: dict[str, str] = {
     "docs/Tensor.view": "a view under another dtype is a copy",
     "docs/torch.from_dlpack": "the example imports torch.utils.dlpack, which jtorch does not have yet",
     "docs/torch.inference_mode": "inference tensors count their versions here, where torch refuses to tell",
-    "docs/torch.kthvalue": "the example calls resize_, which jtorch does not have yet",
     "docs/torch.narrow_copy": "JAX arrays are dense, so there is no to_sparse",
     **dict.fromkeys(
         ["docs/linalg.eigh", "docs/fft.hfft", "docs/fft.ihfft"],

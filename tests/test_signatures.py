@@ -16,7 +16,7 @@ MODULES = (
     "nn", "nn.functional", "nn.init", "nn.parameter", "nn.grad", "nn.utils", "nn.utils.clip_grad",
     "nn.utils.convert_parameters", "nn.utils.fusion", "nn.utils.init", "nn.utils.memory_format",
     "nn.utils.parametrizations", "nn.utils.parametrize", "nn.utils.prune", "nn.utils.rnn", "nn.utils.spectral_norm",
-    "nn.utils.stateless", "nn.utils.weight_norm",
+    "nn.utils.stateless", "nn.utils.weight_norm", "linalg", "signal.windows",
 )  # fmt: skip
 
 _TORCHSCRIPT = "a part of torch's own dispatch or of TorchScript, which are not here"
@@ -29,11 +29,21 @@ ABSENT: dict[str, str] = {
     "nn.functional.has_torch_function_variadic": _TORCHSCRIPT,
     "nn.functional.ScalingType": _SCALED,
     "nn.functional.SwizzleType": _SCALED,
+    **dict.fromkeys(
+        ["linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve"],
+        "JAX has no factorization of symmetric indefinite matrices",
+    ),
+    "signal.windows.windows": "the file of torch's own package; each function is in signal.windows itself",
     "nn.utils.rnn.bind": "a function of torch's own file, None-safe application",
 }
 """Public names of torch that are not here on purpose, each with its reason."""
 
 OTHER: dict[str, str] = {
+    **dict.fromkeys(
+        ["linalg.householder_product", "linalg.matrix_power"],
+        "the page of torch says A, and torch itself takes `input` alone",
+    ),
+    "linalg.vander": "the page of torch has N as a place, and torch itself takes it by keyword alone",
     "nn.Container": "torch's takes positional arguments too, and ignores them; here they raise",
     "nn.NLLLoss2d": "torch hides the arguments of the class that it stands for",
     "nn.GRU": "proj_size is listed, which torch takes only to refuse it",
@@ -51,7 +61,7 @@ def _belongs(name: str, value: Any, home: str) -> bool:
     if inspect.ismodule(value):
         return value.__name__ == f"{home}.{name}"
     made_in = getattr(value, "__module__", None) or ""
-    index = home in ("torch.nn", "torch.nn.functional", "torch.nn.utils")
+    index = home in ("torch.nn", "torch.nn.functional", "torch.nn.utils", "torch.linalg")
     return callable(value) and (made_in == home or (index and (made_in.startswith("torch.nn.") or isbuiltin(value))))
 
 
