@@ -26,10 +26,12 @@ from jtorch import linalg as linalg
 from jtorch import masked as masked
 from jtorch import mps as mps
 from jtorch import nn as nn
+from jtorch import onnx as onnx
 from jtorch import optim as optim
 from jtorch import random as random
 from jtorch import serialization as serialization
 from jtorch import signal as signal
+from jtorch import sparse as sparse
 from jtorch import special as special
 from jtorch import testing as testing
 from jtorch import utils as utils
@@ -145,11 +147,14 @@ from jtorch._methods import broadcast_shapes as broadcast_shapes
 from jtorch._methods import can_cast as can_cast
 from jtorch._methods import is_complex as is_complex
 from jtorch._methods import is_floating_point as is_floating_point
+from jtorch._methods import is_nonzero as is_nonzero
+from jtorch._methods import is_same_size as is_same_size
 from jtorch._methods import is_tensor as is_tensor
 from jtorch._methods import numel as numel
 from jtorch._methods import promote_types as promote_types
 from jtorch._methods import result_type as result_type
 from jtorch._printing import set_printoptions as set_printoptions
+from jtorch._settings import _assert as _assert
 from jtorch._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
 from jtorch._settings import enable_compilation_cache as enable_compilation_cache
 from jtorch._settings import get_default_device as get_default_device
@@ -234,6 +239,7 @@ from jtorch.amp.switches import set_autocast_cpu_enabled as set_autocast_cpu_ena
 from jtorch.amp.switches import set_autocast_dtype as set_autocast_dtype
 from jtorch.amp.switches import set_autocast_enabled as set_autocast_enabled
 from jtorch.amp.switches import set_autocast_gpu_dtype as set_autocast_gpu_dtype
+from jtorch.amp.grad_scaler import GradScaler as GradScaler
 from jtorch.autograd import enable_grad as enable_grad
 from jtorch.autograd import inference_mode as inference_mode
 from jtorch.autograd import no_grad as no_grad
@@ -241,6 +247,7 @@ from jtorch.autograd import set_grad_enabled as set_grad_enabled
 from jtorch.autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from jtorch.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from jtorch.func import vmap as vmap
+from jtorch.cuda.memory import OutOfMemoryError as OutOfMemoryError
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import hardshrink as hardshrink
@@ -645,3 +652,6 @@ from jtorch.serialization import save as save
 from jtorch.serialization.checkpoints import latest_step as latest_step
 from jtorch.serialization.checkpoints import load_checkpoint as load_checkpoint
 from jtorch.serialization.checkpoints import save_checkpoint as save_checkpoint
+from jtorch.sparse import sparse_coo_tensor as sparse_coo_tensor
+from jtorch.sparse import sparse_csr_tensor as sparse_csr_tensor
+from jtorch.sparse import spmm as spmm

@@ -234,6 +234,27 @@ def _to_dense(self, dtype=None, *, masked_grad=None):
     return self if dtype is None else self.to(dtype)
 
 
+def is_nonzero(input):
+    """Whether the one element is not zero.
+
+    Raises:
+        RuntimeError: there is not one element.
+    """
+    if input.numel() != 1:
+        amount = "no values" if input.numel() == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {amount} is ambiguous")
+    return bool(input)
+
+
+def is_same_size(input, other):
+    """Whether two tensors have one shape."""
+    return input.shape == other.shape
+
+
+def _record_stream(self, stream):
+    """Nothing: JAX keeps memory as long as it is used."""
+
+
 def _apply_(self, callable):
     """Replace each element by `callable(element)`. Slow: for tests and one-off work."""
     values = np.asarray(self._concrete("apply_"))
@@ -353,6 +374,7 @@ _WRITTEN = {
     "__jtorch_op__": staticmethod(_calling.call),
     "__getitem__": _getitem, "__setitem__": _setitem, "new_tensor": _new_tensor,
     "new": _made_like, "to_dense": _to_dense, "polygamma": _polygamma, "polygamma_": _polygamma_,
+    "is_nonzero": is_nonzero, "is_same_size": is_same_size, "record_stream": _record_stream,
     "apply_": _apply_, "contiguous": _contiguous, "view": _view, "view_as": _view_as,
     "where": _where,
     "float_power_": _float_power_, "as_subclass": _as_subclass,

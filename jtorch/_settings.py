@@ -150,6 +150,11 @@ def get_deterministic_debug_mode() -> int:
     return 0 if not _deterministic["mode"] else 1 if _deterministic["warn_only"] else 2
 
 
+def _assert(condition: Any, message: str) -> None:
+    """Raise an AssertionError unless the condition holds; inside `jtorch.compile` it has to be known."""
+    assert condition, message
+
+
 def set_flush_denormal(mode: bool) -> bool:
     """False: it cannot be set, XLA decides."""
     return False

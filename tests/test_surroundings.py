@@ -100,6 +100,20 @@ def one_op_on_many_tensors(torch):
 
 
 @script
+def small_questions(torch):
+    x = torch.tensor([[1.0, 0.0]])
+    torch._assert(x.numel() == 2, "two")
+    return torch.is_nonzero(x[0, 0]), x[0, 1].is_nonzero(), torch.is_same_size(x, x.t()), torch.onnx.is_in_onnx_export()
+
+
+for _wrong in (lambda torch: torch._assert(False, "no"), lambda torch: torch.is_nonzero(torch.ones(2))):
+
+    @script
+    def small_mistakes(torch, wrong=_wrong):
+        return wrong(torch)
+
+
+@script
 def lists_of_two_lengths(torch):
     return torch._foreach_add([torch.ones(2)] * 2, [torch.ones(2)])
 
@@ -168,6 +182,14 @@ def test_process_groups_are_not_available():
         jtorch.distributed.init_process_group("nccl")
     with pytest.raises(NotImplementedError, match="DataParallel"):
         jtorch.nn.parallel.DistributedDataParallel(jtorch.nn.Linear(1, 1))
+
+
+def test_sparse_tensors_and_onnx_are_not_available():
+    eye = jtorch.eye(2)
+    assert jtorch.spmm(eye, eye).tolist() == jtorch.sparse.mm(eye, eye).tolist() == eye.tolist()
+    for call in (jtorch.sparse_coo_tensor, jtorch.sparse_csr_tensor, lambda: jtorch.onnx.export(eye)):
+        with pytest.raises(NotImplementedError, match="not"):
+            call()
 
 
 def test_weights_from_the_net(tmp_path, monkeypatch, capsys):
