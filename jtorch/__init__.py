@@ -224,6 +224,7 @@ from jtorch._types import uint32 as uint32
 from jtorch._types import uint64 as uint64
 from jtorch._version import __version__ as __version__
 from jtorch.amp.autocast_mode import autocast as autocast
+from jtorch.amp.grad_scaler import GradScaler as GradScaler
 from jtorch.amp.switches import autocast_decrement_nesting as autocast_decrement_nesting
 from jtorch.amp.switches import autocast_increment_nesting as autocast_increment_nesting
 from jtorch.amp.switches import clear_autocast_cache as clear_autocast_cache
@@ -239,15 +240,14 @@ from jtorch.amp.switches import set_autocast_cpu_enabled as set_autocast_cpu_ena
 from jtorch.amp.switches import set_autocast_dtype as set_autocast_dtype
 from jtorch.amp.switches import set_autocast_enabled as set_autocast_enabled
 from jtorch.amp.switches import set_autocast_gpu_dtype as set_autocast_gpu_dtype
-from jtorch.amp.grad_scaler import GradScaler as GradScaler
 from jtorch.autograd import enable_grad as enable_grad
 from jtorch.autograd import inference_mode as inference_mode
 from jtorch.autograd import no_grad as no_grad
 from jtorch.autograd import set_grad_enabled as set_grad_enabled
 from jtorch.autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from jtorch.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
-from jtorch.func import vmap as vmap
 from jtorch.cuda.memory import OutOfMemoryError as OutOfMemoryError
+from jtorch.func import vmap as vmap
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import hardshrink as hardshrink
