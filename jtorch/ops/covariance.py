@@ -5,6 +5,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._elementwise import computing_dtype
+from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, op
 
@@ -76,11 +77,12 @@ def corrcoef(input: Array) -> Array:
     Raises:
         RuntimeError: more than two dimensions, or bools.
     """
-    c = cov.body(input)
+    dtype = input.dtype if _args.is_inexact(input.dtype) else _args.default_float()
+    c = cov.body(wide(input))
     if not c.ndim:
-        return c / c
+        return (c / c).astype(dtype)
     size = jnp.sqrt(jnp.diagonal(c).real)
     c = c / size[:, None] / size[None, :]
     if _args.is_complex(c.dtype):
         return (jnp.clip(c.real, -1, 1) + 1j * jnp.clip(c.imag, -1, 1)).astype(c.dtype)
-    return jnp.clip(c, -1, 1)
+    return jnp.clip(c, -1, 1).astype(dtype)
