@@ -95,6 +95,8 @@ def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:
         return None
     if any(type(x) is not int for x in flat[1:]) or len(base._chain) >= LONGEST:
         return None
+    if None in base._chain and base._place() is not None:  # a detached tensor with a graph of its own
+        return None
     step = Step(program, tuple(flat[1:]), None)
     if base._chain and may_copy((*base._chain, step)):
         return None

@@ -90,12 +90,19 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def _reread(self, root: Any, edge: Any) -> None:
         if not self._is_settled_view():
             return
-        value, out = self._read(root, edge)
-        if isinstance(value, Tracer) and not isinstance(root, Tracer):  # read in a trace that does not know of it
-            with jax.ensure_compile_time_eval():
-                value, out = self._read(root, edge)
+        lifting = state.lifting
+        if not isinstance(root, Tracer):  # what a transform makes of it is the matter of the ops that it goes into
+            state.lifting = None
+        try:
+            value, out = self._read(root, edge)
+            if isinstance(value, Tracer) and not isinstance(root, Tracer):  # read in a trace that does not know of it
+                with jax.ensure_compile_time_eval():
+                    value, out = self._read(root, edge)
+        finally:
+            state.lifting = lifting
         self._raw_value, self._seen = value, weakref.ref(root)
-        self._node, self._index = out or (None, 0)
+        if out is not None or None not in self._chain:  # else its graph does not lead to the root, and stays
+            self._node, self._index = out or (None, 0)
 
     def _read(self, root: Any, edge: Any) -> tuple[Any, Any]:
         """The array and the edge that the chain gives on the root's array; a cut in it leaves nothing to record."""

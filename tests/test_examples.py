@@ -82,7 +82,8 @@ def test_readme_block_runs(block, tmp_path):
 
 
 def test_readme_shows_every_way():
-    titles = ["Tensors", "Compiled", "Plain arrays", "Inside Flax NNX and Optax", "Files", "Checkpoints", "Exchange"]
+    titles = ["Tensors", "Compiled", "Mixed precision", "Plain arrays", "Inside Flax NNX and Optax", "Files", "Checkpoints",
+              "Exchange"]  # fmt: skip
     assert [title for title, _ in PYTHON_BLOCKS] == titles
 
 
@@ -92,6 +93,6 @@ def test_benchmarks_print_their_tables_and_write_their_figures(tmp_path):
     done = _run("-m", "benchmarks", *quick, *chosen, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert set(figures) == {"machine", "ops", "steps", "imports"}
+    assert set(figures) == {"machine", "ops", "eager", "steps", "imports"}
     assert set(figures["ops"]) == {"add", "linear"}
     assert figures["steps"]["mlp"]["step"]["jtorch.compile"][0] > 0

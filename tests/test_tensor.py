@@ -636,3 +636,21 @@ def test_unread_view_in_a_trace():
     row = a.view(6)
     assert jax.jit(lambda x: (jtorch.Tensor(x) * row).sum().jax())(jnp.ones(6)) == 6
     assert row.sum().item() == 6
+
+
+@pytest.mark.x64_off
+def test_gradients_through_views_of_detached_leaves():
+    """The second time of a kind, when a view is read late, and after a write that the graph does not see."""
+    x = jtorch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for leaf_of in (
+        lambda: x.detach().requires_grad_(),
+        lambda: jtorch.nn.Parameter(x),
+        lambda: x.clone().requires_grad_(),
+    ):
+        for _ in range(2):
+            leaf = leaf_of()
+            row, column = leaf[0], leaf.t()[1]
+            with jtorch.no_grad():
+                leaf.mul_(1)
+            (row * column).sum().backward()
+            assert leaf.grad.tolist() == [[2.0, 5.0], [0.0, 2.0]]

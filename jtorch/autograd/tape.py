@@ -146,11 +146,18 @@ def run(program: Program, flat: Sequence, edges: Sequence[Edge | None]) -> tuple
     if state.lifting is not None:
         flat, edges = state.lifting.taken(flat, edges)
     wanted = tuple(i for i, edge in enumerate(edges) if edge is not None)
-    return record(program, flat, wanted, [edges[i] for i in wanted])  # type: ignore[misc]
+    return _record(program, flat, wanted, [edges[i] for i in wanted])  # type: ignore[misc]
 
 
 def record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: list[Edge]) -> tuple[Any, Node | None]:
     """`run`, with the edges of the inputs at the places `wanted` and no others."""
+    if wanted and state.lifting is not None:
+        found = dict(zip(wanted, edges, strict=True))
+        return run(program, flat, [found.get(i) for i in range(len(flat))])
+    return _record(program, flat, wanted, edges)
+
+
+def _record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: list[Edge]) -> tuple[Any, Node | None]:
     if not wanted:
         return program.forward(*flat), None
     out, pullback = program.recorded(wanted)(*flat)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, flat_hint
+from jtorch.ops._hints import flat_hint
+from jtorch.ops._op import Array
 
 _KINDS = {"b": "bool", "i": "integers", "f": "floats", "c": "complex numbers"}
 

@@ -20,6 +20,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch.ops import _args, _autocast
+from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types
 from jtorch.ops._program import Kept, Program
 
 Array = jax.Array
@@ -40,9 +41,7 @@ random module puts its source here."""
 host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
 """What is asked before that for the result itself: where the host draws, with the op's arguments and the generator."""
 
-_NUMBERS = frozenset((bool, int, float, complex))
 _HASHABLE = frozenset((bool, int, float, str, type(None)))
-_NO_ARRAYS = _NUMBERS | {str, list, tuple, dict}
 _handlers: dict[type, Callable | None] = {}
 _UNSEEN = object()
 _SPELLINGS = {
@@ -112,7 +111,7 @@ class Op(_Flags):
             if jax.Array in parts:
                 if "key" in parts:
                     self.key_at = len(traced)
-                if p.kind is p.VAR_POSITIONAL or any(_is_sequence(x) for x in parts):
+                if p.kind is p.VAR_POSITIONAL or any(is_sequence(x) for x in parts):
                     spread.append(len(traced))
                 place = f"t[{len(traced)}]"
                 traced.append(name)
@@ -127,7 +126,7 @@ class Op(_Flags):
         self.static = tuple(name for name, _ in static)
         self.spread = tuple(spread)
         self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
-        self._refused = _refused({name: hints[name] for i, name in enumerate(traced) if i not in spread})
+        self._refused = refused_types({name: hints[name] for i, name in enumerate(traced) if i not in spread})
         self.bind = self._binder(", ".join(given), [text for _, text in static], names)
         self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
@@ -135,7 +134,7 @@ class Op(_Flags):
         """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong."""
         refused = {f"_refused_{name}": kinds for name, kinds in self._refused.items()}
         tests = [f"type({name}) in _refused_{name}" for name in self._refused]
-        test = (" and " if _NUMBERS in refused.values() else " or ").join(tests) or "False"
+        test = (" and " if NUMBERS in refused.values() else " or ").join(tests) or "False"
         guard = f"if {test}: _misplaced({', '.join(self._refused)})"
         values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (self.traced, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
@@ -426,26 +425,3 @@ def _freeze(value: Any) -> Any:
     if _handler_of(kind) is not None or isinstance(value, jax.Array):
         return value.item()
     return value
-
-
-def flat_hint(hint: Any) -> tuple:
-    """Everything an annotation mentions, outermost first."""
-    inner = tuple(x for arg in typing.get_args(hint) for x in flat_hint(arg))
-    return (hint, *inner) if not isinstance(hint, list) else inner
-
-
-def _refused(hints: dict[str, Any]) -> dict[str, frozenset]:
-    """The types that arguments must not have: an `Array` is no number, and of several `Array | Scalar` not all are."""
-    arrays, operands = {}, {}
-    for name, hint in hints.items():
-        either = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-        if jax.Array in either and "scalar" in flat_hint(hint):
-            operands[name] = _NUMBERS
-        elif jax.Array in either:
-            arrays[name] = _NO_ARRAYS if type(None) in either else _NO_ARRAYS | {type(None)}
-    return arrays or operands
-
-
-def _is_sequence(hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    return isinstance(origin, type) and issubclass(origin, Sequence)
