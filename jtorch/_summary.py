@@ -4,12 +4,13 @@ Nothing is computed: JAX traces the model, and the operations are counted in wha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from jtorch import _types
+from jtorch._capture import Capture
 from jtorch.nn.module import Module
 from jtorch.nn.parameter import is_lazy
 from jtorch.ops import _args
@@ -121,11 +122,25 @@ def _calls(model: Module, inputs: list) -> dict[str, list]:
 
     handles = [part.register_forward_hook(keep(name), with_kwargs=True) for name, part in model.named_modules()]
     try:
-        jax.eval_shape(lambda *arrays: model(*arrays), *inputs)
+        jax.eval_shape(_left_alone(model), *inputs)
     finally:
         for handle in handles:
             handle.remove()
     return found
+
+
+def _left_alone(run: Callable) -> Callable:
+    """`run` on tracers, after which every tensor and attribute that it writes is as it was."""
+
+    def traced(*arrays: Any) -> Any:
+        capture = Capture()
+        try:
+            with capture:
+                return run(*arrays)
+        finally:
+            capture.restore()
+
+    return traced
 
 
 def _spec(leaf: Any) -> Any:
@@ -143,7 +158,7 @@ def _line(name: str, part: Module, calls: list) -> Line:
             args, kwargs = jax.tree.unflatten(tree, [filled.get(i, leaf) for i, leaf in enumerate(leaves)])
             return part(*args, **kwargs)
 
-        total += _operations(jax.make_jaxpr(run)(*(leaves[i] for i in open_)).jaxpr)
+        total += _operations(jax.make_jaxpr(_left_alone(run))(*(leaves[i] for i in open_)).jaxpr)
     parameters = sum(p.numel() for p in part.parameters())
     return Line(name, type(part).__name__, calls[0][1] if calls else None, parameters, total)
 

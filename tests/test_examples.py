@@ -82,8 +82,8 @@ def test_readme_block_runs(block, tmp_path):
 
 
 def test_readme_shows_every_way():
-    titles = ["Tensors", "Compiled", "Mixed precision", "Plain arrays", "Inside Flax NNX and Optax", "Files", "Checkpoints",
-              "Exchange"]  # fmt: skip
+    titles = ["Tensors", "Compiled", "Mixed precision", "Plain arrays", "Function transforms",
+              "Inside Flax NNX and Optax", "Files", "Checkpoints", "Exchange"]  # fmt: skip
     assert [title for title, _ in PYTHON_BLOCKS] == titles
 
 

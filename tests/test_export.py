@@ -139,3 +139,20 @@ def test_summary_of_other_inputs():
     assert jtorch.summary(nn.Sequential(tied, tied), (1, 3)).lines[1].operations == 2 * (2 * 9 + 3)
     with pytest.raises(RuntimeError, match="call the model once"):
         jtorch.summary(nn.Sequential(nn.LazyLinear(2)), (1, 3))
+
+
+def test_summary_leaves_a_model_that_counts_its_calls_alone():
+    class Counting(jtorch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.calls = jtorch.nn.Linear(3, 2), 0
+            self.register_buffer("seen", jtorch.zeros(1))
+
+        def forward(self, x):
+            self.calls += 1
+            self.seen += len(x)
+            return self.fc(x)
+
+    model = Counting()
+    assert jtorch.summary(model, (5, 3)).parameters == 8
+    assert model.calls == 0 and model.seen.tolist() == [0.0]
