@@ -514,6 +514,7 @@ from jtorch.ops.products import inner as inner
 from jtorch.ops.products import kron as kron
 from jtorch.ops.products import matmul as matmul
 from jtorch.ops.products import mm as mm
+from jtorch.ops.products import mm as spmm
 from jtorch.ops.products import mv as mv
 from jtorch.ops.products import outer as ger
 from jtorch.ops.products import outer as outer
@@ -654,4 +655,3 @@ from jtorch.serialization.checkpoints import load_checkpoint as load_checkpoint
 from jtorch.serialization.checkpoints import save_checkpoint as save_checkpoint
 from jtorch.sparse import sparse_coo_tensor as sparse_coo_tensor
 from jtorch.sparse import sparse_csr_tensor as sparse_csr_tensor
-from jtorch.sparse import spmm as spmm

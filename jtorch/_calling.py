@@ -85,7 +85,7 @@ def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:
     It is done now where something is traced, and for what was not seen before: the program tells of errors.
     """
     base = traced[0]
-    if state.session is not None or not state.tape or not isinstance(base, Tensor):
+    if state.session is not None or not state.tape or not isinstance(base, Tensor) or not base._has_shape:
         return None
     program, flat = op.program(traced, static)
     root = base if base._base is None else base._base
@@ -140,7 +140,7 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
     arrays, wanted, edges = list(flat), (), []
     for i, value in enumerate(flat):
         if isinstance(value, Tensor):
-            arrays[i] = value._raw_value if plain and value._base is None else value._value()
+            arrays[i] = value._raw_value if plain and value._base is None and value._has_shape else value._value()
             if recording and (edge := value._edge()) is not None:
                 wanted += (i,)
                 edges.append(edge)

@@ -47,6 +47,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     _views: "dict[int, weakref.ref] | None" = None  # of a root: its views, by id, some of them dead
     _count: list[int] | None = None  # [how often the memory has been written], one list for a tensor and its views
     _careful: tuple[str, int] | None = None  # of a view: why writing to it is not recorded, and `_version` when made
+    _has_shape = True  # False for parameters that wait for their first call
     _inference: bool = False
     _post_hooks: dict | None = None
 

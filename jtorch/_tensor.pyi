@@ -96,6 +96,7 @@ class Tensor:
     def _current(self) -> Any: ...
     def _edge(self) -> Any: ...
     _grad: Any
+    _has_shape: Any
     _index: Any
     _inference: Any
     _leaf: Any

@@ -2,10 +2,7 @@
 
 from typing import Any, NoReturn
 
-from jtorch.ops.products import mm as mm
-from jtorch.ops.products import mm as spmm
-
-__all__ = ["mm", "sparse_coo_tensor", "sparse_csr_tensor", "spmm"]
+__all__ = ["sparse_coo_tensor", "sparse_csr_tensor"]
 
 
 def sparse_coo_tensor(*args: Any, **kwargs: Any) -> NoReturn:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 GAPS: dict[str, str] = {
     "repr_names_the_graph/exp": "the exponential differs in the last place, and the last digit shown with it",
     "second_gradient/nn.functional.ctc_loss-float64-0": "torch has no second gradient of it; here it is there",
-    "docs/nn.SyncBatchNorm": "the example makes process groups, and there is no jtorch.distributed",
     "docs/nn.Module.to": "torch without CUDA raises an AssertionError for a GPU, torch with it a RuntimeError as here",
     "device_that_is_not_there": "an AssertionError in a torch built without CUDA, a RuntimeError here as in one with it",
     "view_sees_later_writes/none": "strides are read off the places of elements, and one element has no neighbour: its stride is the row-major one",
@@ -32,7 +31,8 @@ GAPS: dict[str, str] = {
     "docs/Tensor.view": "a view under another dtype is a copy",
     "docs/torch.from_dlpack": "JAX arrays are immutable: a write to one tensor is not seen by the other that shares its memory",
     "docs/torch.inference_mode": "inference tensors count their versions here, where torch refuses to tell",
-    "docs/torch.kthvalue": "the example calls resize_, which jtorch does not have yet",
+    "docs/torch.sparse_coo_tensor": "every tensor is dense",
+    "docs/torch.sparse_csr_tensor": "every tensor is dense",
     "docs/Tensor.to_dense": "the example begins with a sparse tensor, and every tensor is dense",
     "docs/torch.narrow_copy": "JAX arrays are dense, so there is no to_sparse",
     **dict.fromkeys(

@@ -276,6 +276,8 @@ REACHED_BY: dict = {
     "bin_edges_of": lambda: jtorch.histogram(a(5), 3),
     "points_binned": "histogram",
     "slopes_along": "gradient",
+    "view_as_complex_copy": lambda: jtorch.view_as_complex_copy(a(3, 2)),
+    "view_as_real_copy": lambda: jtorch.view_as_real_copy(jtorch.complex(a(3), a(3))),
     "select_copy": lambda: jtorch.select_copy(a(3, 4), 1, 0),
     "ormqr": lambda: jtorch.ormqr(a(4, 3), a(3), a(4, 2)),
 }

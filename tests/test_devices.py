@@ -100,6 +100,13 @@ def asked_of_others(torch):
     ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def switches_of_torch_move():
+    """torch's own test databases freeze them."""
+    with pytorch.backends.__allow_nonbracketed_mutation():
+        yield
+
+
 @script
 def switches(torch):
     cudnn, seen = torch.backends.cudnn, []

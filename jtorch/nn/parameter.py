@@ -224,6 +224,8 @@ class UninitializedTensorMixin(_Owned):
         self._put(jax.device_put(array, place))
         self.__class__ = self.cls_to_become
 
+    _has_shape = False
+
     def _value(self) -> NoReturn:
         raise ValueError(
             f"Attempted to use an uninitialized parameter or buffer, {self!r}: expected one with a shape; call the lazy "
