@@ -88,6 +88,14 @@ WITHOUT_X64: dict[str, str] = {
         ],
         "the two dtypes that must not differ are one and the same without 64-bit types",
     ),
+    **dict.fromkeys(
+        [
+            "arrays_in_arrays_out_and_tensors_in_tensors_out/hash_tensor",
+            "op/hash_tensor-float32-*",
+            "op/hash_tensor-int64-*",
+        ],
+        "the hash is of 64 bits, and is refused without them",
+    ),
 }
 """Where jtorch differs from torch only with JTORCH_X64=0, besides all of those above."""
 
