@@ -77,7 +77,7 @@ def _invariant(entry, sample):
     """What is made of vectors before they are compared, since their signs are open; None for other entries."""
     if entry.name in ("svd_lowrank", "pca_lowrank"):
         return lambda out: [x.abs() for x in out]
-    return sample.output_process_fn_grad if entry.name in ("linalg.eig", "linalg.eigh") else None
+    return sample.output_process_fn_grad if entry.name in ("linalg.eig", "linalg.eigh", "linalg.svd", "svd") else None
 
 
 TIES = {"topk", "mode", "kthvalue", "sort", "msort", "argsort", "median", "nanmedian"}
