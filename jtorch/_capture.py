@@ -20,9 +20,7 @@ class _State(threading.local):
     tape = True  # whether they are recorded for that; off where JAX differentiates the whole
     inference = False  # inside inference_mode
     session: "Capture | None" = None  # the capture in progress
-    lifting: Any = (
-        None  # the innermost function run by `autograd.batching`, which takes what it uses from outside as inputs
-    )
+    lifting: Any = None  # the innermost function run by `autograd.batching`: what it uses from outside becomes inputs
     watch: Any = None  # the innermost transform of `func` that is running: it is told of tensors written in place
 
 

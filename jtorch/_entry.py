@@ -200,17 +200,17 @@ class Entry:
         self.order = [order[id(s)] for s in self.sources]
         if self.records:
             self.program = Program(
-                lambda *flat: self.traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
+                lambda *flat: self._traced(flat[: len(self.places)], flat[len(self.places) :]), self._name()
             )
         else:
-            call = lambda inputs, kept, donated: self.traced(inputs, (*kept, *donated))  # noqa: E731
+            call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
             call.__name__ = self._name()
             self.jitted = jax.jit(call, donate_argnums=(2,))
 
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def traced(self, arrays: Any, state_arrays: Any) -> tuple:
+    def _traced(self, arrays: Any, state_arrays: Any) -> tuple:
         """The run that makes the program."""
         before = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
         capture = Capture(self.sources, [state_arrays[i] for i in self.order])

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jtorch._entry import Entry, array_of, is_array
+from jtorch._entry import Entry, array_of, is_array, is_tensor
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args
 
@@ -39,8 +39,8 @@ def _at(stack: Any, place: int) -> Any:
 
 def stacked(results: list) -> Any:
     """What steps returned one by one, as the loop returns it."""
-    first, tree = jax.tree.flatten(results[0], is_leaf=lambda x: isinstance(x, Tensor))
-    rest = [jax.tree.leaves(r, is_leaf=lambda x: isinstance(x, Tensor)) for r in results[1:]]
+    first, tree = jax.tree.flatten(results[0], is_leaf=is_tensor)
+    rest = [jax.tree.leaves(r, is_leaf=is_tensor) for r in results[1:]]
     columns = [[x, *(r[i] for r in rest)] for i, x in enumerate(first)]
     return jax.tree.unflatten(tree, [_column(c) if is_array(c[0]) else c[0] for c in columns])
 
@@ -98,7 +98,8 @@ class Loop:
         entry = self.entry
         start = [*kept, *donated]
         order = entry.order
-        shapes = jax.eval_shape(lambda *flat: entry.traced(*flat), [x[0] for x in stacks], start)
+        split = len(kept)
+        shapes = jax.eval_shape(entry.jitted, [x[0] for x in stacks], kept, donated)
         after = [jnp.zeros(x.shape, x.dtype) for x in shapes[entry.count :]]
         for i, place in self._round.items():
             after[place - entry.count] = start[order[i]]
@@ -107,7 +108,7 @@ class Loop:
             state = list(start)
             for i, place in self._round.items():
                 state[order[i]] = after[place - entry.count]
-            outs = entry.traced(list(inputs), state)
+            outs = entry.jitted(list(inputs), state[:split], state[split:])  # as it was traced before
             return list(outs[entry.count :]), list(outs[: entry.count])
 
         after, results = jax.lax.scan(step, after, stacks)

@@ -1,24 +1,10 @@
 """XPU devices, of which JAX has none here: what scripts ask before they choose another device."""
 
+from jtorch.mps import device_count as device_count
+from jtorch.mps import empty_cache as empty_cache
+from jtorch.mps import is_available as is_available
+from jtorch.mps import manual_seed as manual_seed
 from jtorch.ops._args import fail
-
-
-def is_available() -> bool:
-    """False."""
-    return False
-
-
-def device_count() -> int:
-    """0."""
-    return 0
-
-
-def empty_cache() -> None:
-    """Nothing: there is no such memory."""
-
-
-def manual_seed(seed: int) -> None:
-    """Nothing: there is no such device."""
 
 
 def synchronize() -> None:

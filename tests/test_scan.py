@@ -191,3 +191,19 @@ def test_programs_are_kept_for_the_next_process(tmp_path):
         where = tmp_path / ("set" if setting else "asked")
         found.append([path.name for path in where.iterdir()])
     assert all(any("lambda" in name for name in names) for names in found)
+
+
+def test_the_loop_runs_no_python_again():
+    runs = []
+    total = jtorch.zeros(1)
+
+    @jtorch.compile
+    def step(x):
+        runs.append(1)
+        total.add_(x)
+        return total * 2
+
+    x = jtorch.ones(3, 1)
+    step.scan(x)
+    before = len(runs)
+    assert step.scan(x).flatten().tolist() == [8.0, 10.0, 12.0] and len(runs) == before
