@@ -5,7 +5,7 @@ them as tensors, and so have the older `hann_window` and its kin; devices and `r
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -187,12 +187,12 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: Any = None) -
 # the older functions, which take any float dtype
 
 
-def _of_length(name: str, window_length: int, dtype: Any) -> np.dtype:
-    """The dtype of a window, after torch's checks."""
+def _older(name: str, length: int, periodic: bool, dtype: Any, shape: Callable, *parameters: Any) -> Array:
+    """A window of the older functions, after torch's checks; of one point it is 1."""
     kind = _args.default_float() if dtype is None else _args.to_dtype(dtype)
     _args.check(_args.is_inexact(kind), f"{name}(): expected a float dtype, got {kind}", RuntimeError)
-    _args.check(window_length >= 0, f"{name}(): expected window_length of 0 or more, got {window_length}", RuntimeError)
-    return kind
+    _args.check(length >= 0, f"{name}(): expected window_length of 0 or more, got {length}", RuntimeError)
+    return _rounded(shape(length, not periodic, *parameters) if length > 1 else np.ones(length), kind)
 
 
 def hamming_window(
@@ -206,10 +206,7 @@ def hamming_window(
     Raises:
         RuntimeError: the length is negative, or the dtype not a float type.
     """
-    kind = _of_length("hamming_window", window_length, dtype)
-    return _rounded(
-        _cosines(window_length, not periodic, (alpha, beta)) if window_length > 1 else np.ones(window_length), kind
-    )
+    return _older("hamming_window", window_length, periodic, dtype, _cosines, (alpha, beta))
 
 
 def hann_window(window_length: int, periodic: bool = True, *, dtype: Any = None) -> Array:
@@ -233,10 +230,7 @@ def blackman_window(window_length: int, periodic: bool = True, *, dtype: Any = N
     Raises:
         RuntimeError: the length is negative, or the dtype not a float type.
     """
-    kind = _of_length("blackman_window", window_length, dtype)
-    return _rounded(
-        _cosines(window_length, not periodic, _BLACKMAN) if window_length > 1 else np.ones(window_length), kind
-    )
+    return _older("blackman_window", window_length, periodic, dtype, _cosines, _BLACKMAN)
 
 
 def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = None) -> Array:
@@ -248,8 +242,7 @@ def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = N
     Raises:
         RuntimeError: the length is negative, or the dtype not a float type.
     """
-    kind = _of_length("bartlett_window", window_length, dtype)
-    return _rounded(_triangle(window_length, not periodic) if window_length > 1 else np.ones(window_length), kind)
+    return _older("bartlett_window", window_length, periodic, dtype, _triangle)
 
 
 def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None) -> Array:
@@ -261,5 +254,4 @@ def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0,
     Raises:
         RuntimeError: the length is negative, or the dtype not a float type.
     """
-    kind = _of_length("kaiser_window", window_length, dtype)
-    return _rounded(_kaiser(window_length, not periodic, beta) if window_length > 1 else np.ones(window_length), kind)
+    return _older("kaiser_window", window_length, periodic, dtype, _kaiser, beta)
