@@ -248,6 +248,7 @@ from jtorch.autograd.grad_mode import is_grad_enabled as is_grad_enabled
 from jtorch.autograd.grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from jtorch.cuda.memory import OutOfMemoryError as OutOfMemoryError
 from jtorch.func import vmap as vmap
+from jtorch.ops._backend import compiler_options as compiler_options
 from jtorch.ops.activation import celu as celu
 from jtorch.ops.activation import celu_ as celu_
 from jtorch.ops.activation import hardshrink as hardshrink

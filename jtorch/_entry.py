@@ -23,6 +23,7 @@ from jtorch.nn._changes import tensors_in
 from jtorch.nn._graph import CONTAINERS, INTERNAL, epoch, formed, recorded
 from jtorch.ops import _args
 from jtorch.ops._autocast import running
+from jtorch.ops._backend import compiler_options
 from jtorch.ops._program import Program
 
 
@@ -205,7 +206,8 @@ class Entry:
         else:
             call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
             call.__name__ = self._name()
-            self.jitted = jax.jit(call, donate_argnums=(2,))
+            self.inner = jax.jit(call, donate_argnums=(2,))  # to be part of another program
+            self.jitted = jax.jit(call, donate_argnums=(2,), compiler_options=compiler_options())
 
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jtorch._entry import Entry, array_of, is_array, is_tensor
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args
+from jtorch.ops._backend import compiler_options
 
 
 def length_of(leaves: list) -> int:
@@ -69,7 +70,7 @@ class Loop:
         for i, source in enumerate(entry.sources):
             if source.slot == "grad" and id(source.owner) in places:
                 self._round[i] = places[id(source.owner)]
-        self.jitted = jax.jit(self._loop, donate_argnums=(2,))
+        self.jitted = jax.jit(self._loop, donate_argnums=(2,), compiler_options=compiler_options())
 
     def _refuse(self) -> None:
         entry = self.entry
@@ -99,7 +100,7 @@ class Loop:
         start = [*kept, *donated]
         order = entry.order
         split = len(kept)
-        shapes = jax.eval_shape(entry.jitted, [x[0] for x in stacks], kept, donated)
+        shapes = jax.eval_shape(entry.inner, [x[0] for x in stacks], kept, donated)
         after = [jnp.zeros(x.shape, x.dtype) for x in shapes[entry.count :]]
         for i, place in self._round.items():
             after[place - entry.count] = start[order[i]]
@@ -108,7 +109,7 @@ class Loop:
             state = list(start)
             for i, place in self._round.items():
                 state[order[i]] = after[place - entry.count]
-            outs = entry.jitted(list(inputs), state[:split], state[split:])  # as it was traced before
+            outs = entry.inner(list(inputs), state[:split], state[split:])  # as it was traced before
             return list(outs[entry.count :]), list(outs[: entry.count])
 
         after, results = jax.lax.scan(step, after, stacks)

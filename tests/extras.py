@@ -2,6 +2,7 @@
 
 NAMES: dict[str, str] = {
     "jtorch.Tensor.jax": "hands out the jax.Array",
+    "jtorch.compiler_options": "what XLA is told when it compiles a step",
     "jtorch.enable_compilation_cache": "JAX's cache, by one call",
     "jtorch.latest_step": "of the checkpoints of a training run, which torch has no functions for",
     "jtorch.load_checkpoint": "resumes a training run, through Orbax",

@@ -14,13 +14,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from jtorch.ops import _args
+from jtorch.ops._backend import on_cpu
 from jtorch.ops._op import Array
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
 _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
 _SOME = 4  # and up to which a loop over the groups does: slower code than theirs side by side, but compiled once
+_NARROW = 8  # input channels up to which a product with patches beats XLA's convolution, unless the kernel is large
+_ELEMENTS = 128  # of a kernel up to which patches are taken
+_BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
 class Window(NamedTuple):
@@ -42,11 +47,6 @@ class Window(NamedTuple):
     def unpadded(self) -> "Window":
         """The same window for an input that is padded already."""
         return self._replace(pads=((0, 0),) * len(self.pads))
-
-
-def on_cpu() -> bool:
-    """Whether programs are compiled for the CPU."""
-    return jax.default_backend() == "cpu"
 
 
 def pad_spatial(x: Array, pads: tuple[tuple[int, int], ...], inner: tuple[int, ...] | None = None) -> Array:
@@ -94,11 +94,47 @@ def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
         return _pointwise(x, w, window)
     if w.ndim == 5:
         return _by_depth(x, w, window)
+    if w.shape[1] <= _NARROW and math.prod(w.shape[2:]) <= _ELEMENTS and not jnp.iscomplexobj(x):
+        return _by_patches(x, w, window)
+    return _dense(x, w, window)
+
+
+def _dense(x: Array, w: Array, window: Window) -> Array:
+    """As XLA does it."""
     sizes = window.sizes(x.shape[2:], w.shape[2:])
     if any((out - 1) * s + 1 > size for out, s, size in zip(sizes, window.stride, x.shape[2:], strict=True)):
         # XLA's gradient of the kernel is slow where the output is larger than the input; padded beforehand it is not
         x, window = pad_spatial(x, window.pads), window.unpadded()
     return native(x, w, window)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _by_patches(x: Array, w: Array, window: Window) -> Array:
+    """Some images at a time as a product of the kernel with their patches. The gradient of the kernel is `_dense`'s."""
+    sizes, count = window.sizes(x.shape[2:], w.shape[2:]), x.shape[0]
+    most = max(1, _BLOCK // (w[0].size * math.prod(sizes)))
+    block = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
+
+    @jax.checkpoint  # otherwise the patches would be kept for the transposition
+    def of_block(images: Array, w: Array) -> Array:
+        patches = jnp.stack(list(_parts(images, w.shape[2:], window)), 2)  # B C K *S'
+        patches = jnp.moveaxis(patches, 0, 2).reshape(w[0].size, -1)
+        y = jnp.matmul(w.reshape(w.shape[0], -1), patches, precision=_args.precision())
+        return jnp.moveaxis(y.reshape(w.shape[0], block, *sizes), 1, 0)
+
+    blocks = x.reshape(-1, block, *x.shape[1:])
+    return lax.map(lambda images: of_block(images, w), blocks).reshape(count, w.shape[0], *sizes)
+
+
+def _by_patches_jvp(window, primals, tangents):
+    (x, w), (dx, dw) = primals, tangents
+    y = _by_patches(x, w, window)
+    terms = [] if isinstance(dx, SymbolicZero) else [_by_patches(dx, w, window)]
+    terms += [] if isinstance(dw, SymbolicZero) else [_dense(x, dw, window)]
+    return y, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(y)
+
+
+_by_patches.defjvp(_by_patches_jvp, symbolic_zeros=True)
 
 
 def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -175,15 +211,19 @@ def _kernel_elements(w: Array, window: Window) -> list[Array]:
     return [elements[..., i].reshape(*w.shape[:2], *ones) for i in range(elements.shape[2])]
 
 
+def _parts(x: Array, kernel: tuple[int, ...], window: Window) -> Iterator[Array]:
+    """For each kernel element, the part of the input that it meets: (*, *S) -> (*, *S')."""
+    sizes = window.sizes(x.shape[-len(kernel) :], kernel)
+    x = pad_spatial(x, window.pads)
+    for start in itertools.product(*map(_offsets, kernel, window.dilation)):
+        stop = (a + (size - 1) * s + 1 for a, size, s in zip(start, sizes, window.stride, strict=True))
+        yield x[(..., *(slice(*part) for part in zip(start, stop, window.stride, strict=True)))]
+
+
 def _shifts(x: Array, kernel: tuple[int, ...], window: Window) -> Iterator[Array]:
     """For each channel and kernel element, the part of the input that it meets: (N, G, 1, *S')."""
-    sizes = window.sizes(x.shape[4:], kernel)
-    x = pad_spatial(x, window.pads)
-    offsets = [_offsets(k, d) for k, d in zip(kernel, window.dilation, strict=True)]
-    for channel, *start in itertools.product(range(x.shape[3]), *offsets):
-        stop = (a + (size - 1) * s + 1 for a, size, s in zip(start, sizes, window.stride, strict=True))
-        window_part = (slice(*part) for part in zip(start, stop, window.stride, strict=True))
-        yield x[(slice(None), slice(None), slice(None), channel, *window_part)]
+    for channel in range(x.shape[3]):
+        yield from _parts(x[:, :, :, channel], kernel, window)
 
 
 def _shifted_from_input(x: Array, w: Array, window: Window) -> Array:

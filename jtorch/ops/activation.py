@@ -4,6 +4,7 @@ Sigmoid and tanh are with the pointwise ops; rrelu and gumbel_softmax, which dra
 """
 
 import inspect
+import math
 import warnings
 from typing import Any
 
@@ -227,7 +228,9 @@ def gelu(input: Array, approximate: str = "none") -> Array:
     """
     known = approximate in ("none", "tanh")
     _args.check(known, f"gelu(): expected approximate 'none' or 'tanh', got {approximate!r}", RuntimeError)
-    return jax.nn.gelu(input, approximate=approximate == "tanh")
+    if approximate == "tanh":
+        return jax.nn.gelu(input)
+    return input * (0.5 + 0.5 * jax.lax.erf(input * math.sqrt(0.5)))
 
 
 @op(method=False, function=False)

@@ -17,6 +17,7 @@ from jtorch.ops import _args
 from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array, Key, Scalar, derived, op
+from jtorch.ops.dropout import kept
 
 MOST_SCORES = 2**25
 """How many scores are held at a time; a block of queries has no more than this, unless a single query has."""
@@ -96,8 +97,8 @@ def _block(query: Array, mask: Array | None, first: Scalar, draw: Array | None, 
     weights = jnp.exp(scores - jnp.where(top == -jnp.inf, 0, top))
     total = jnp.sum(weights, -1, keepdims=True)
     if draw is not None:
-        kept = 1 - jnp.asarray(given.dropout_p, jnp.float32)
-        weights *= jnp.where(jax.random.bernoulli(draw, kept, weights.shape), 1 / kept, 0).astype(dtype)
+        scale = 1 / (1 - jnp.asarray(given.dropout_p, jnp.float32))
+        weights *= jnp.where(kept(draw, given.dropout_p, weights.shape), scale, 0).astype(dtype)
     out = jnp.matmul(weights, given.value, precision=given.precision)
     return out / jnp.where(total == 0, 1, total)  # where all is masked the output is 0
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jtorch.ops import _args
-from jtorch.ops._convolution import Window, convolve, convolve_transposed, on_cpu
+from jtorch.ops._backend import on_cpu
+from jtorch.ops._convolution import Window, convolve, convolve_transposed
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, op
 

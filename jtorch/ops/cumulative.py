@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._backend import on_cpu
 from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, DType, Scalar, op
 from jtorch.ops._reducing import accumulating_dtype, along, iota
@@ -14,11 +15,22 @@ from jtorch.ops.extrema import Extremes
 from jtorch.ops.powers import logaddexp
 from jtorch.ops.reduction import sum
 
+_ROWS, _ROW = 2048, 16  # how many rows are added up one by one at most, and of how many elements at least
+
 
 def _running(name: str, input: Array, dim: int, dtype: DType | None, function: Callable) -> Array:
     dtype = accumulating_dtype(input, dtype)
     x, axis = along(input, dim, name, filled=False)
     return function(x.astype(dtype).astype(computing_dtype(dtype)), axis).astype(dtype).reshape(input.shape)
+
+
+def _cumsum_on_cpu(x: Array, axis: int) -> Array:
+    """`jnp.cumsum`, which is slow there: row by row, or by halves where the rows are many or small."""
+    if x.shape[axis] > _ROWS or x.size < _ROW * x.shape[axis]:
+        return jax.lax.associative_scan(jnp.add, x, axis=axis)
+    rows = jnp.moveaxis(x, axis, 0)
+    _, sums = jax.lax.scan(lambda total, row: (total + row,) * 2, jnp.zeros(rows.shape[1:], x.dtype), rows)
+    return jnp.moveaxis(sums, 0, axis)
 
 
 @op(inplace=True)
@@ -27,7 +39,7 @@ def cumsum(input: Array, dim: int, *, dtype: DType | None = None) -> Array:
 
     Shape: (*) -> (*)
     """
-    return _running("cumsum", input, dim, dtype, jnp.cumsum)
+    return _running("cumsum", input, dim, dtype, _cumsum_on_cpu if on_cpu() else jnp.cumsum)
 
 
 @op(inplace=True)

@@ -273,8 +273,9 @@ def layer_norm(
     require_float("layer_norm", input)
     if input.size == 0:
         return input
-    _, difference, mean, variance = _moments(wide(input), axes)
-    out = (difference - mean) * jax.lax.rsqrt(variance + eps)
+    x = wide(input)
+    difference = x - jnp.mean(x, axes, keepdims=True)
+    out = difference * jax.lax.rsqrt(jnp.mean(difference * difference, axes, keepdims=True) + eps)
     out = out if weight is None else out * wide(weight)
     return (out if bias is None else out + wide(bias)).astype(input.dtype)
 

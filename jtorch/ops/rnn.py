@@ -16,6 +16,7 @@ from jtorch.ops._floating import wide
 from jtorch.ops._matrices import same_dtype
 from jtorch.ops._op import Array, Key, derived, op
 from jtorch.ops._recurrence import KINDS, Weights, product, recurrence
+from jtorch.ops.dropout import kept
 from jtorch.ops.packing import lengths_of, packed_places, padded_places, take_rows
 
 # one step
@@ -126,8 +127,7 @@ def gru_cell(
 
 
 def _dropped(x: Array, p: float, key: Array) -> Array:
-    kept = jax.random.bernoulli(key, 1 - p, x.shape)
-    return jnp.where(kept, x * (1 / (1 - p) if p < 1 else 0), 0).astype(x.dtype)
+    return jnp.where(kept(key, p, x.shape), x * (1 / (1 - p) if p < 1 else 0), 0).astype(x.dtype)
 
 
 def _layers(params: Sequence[Array], has_biases: bool, directions: int, num_layers: int, name: str) -> list[list]:

@@ -1,0 +1,103 @@
+"""The forms that convolutions, running sums and dropout take on CPUs, at sizes that torch's samples do not reach."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import jtorch
+from jtorch import ops
+from jtorch.ops import _backend
+
+SHAPES = [
+    # input, kernel, stride, padding, dilation
+    ((7, 3, 9, 10), (4, 3, 3, 2), (2, 1), (1, 0), (1, 2)),
+    ((34, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1),  # more than one block of patches
+    ((2, 16, 9, 9), (8, 16, 3, 3), 2, 1, 1),
+    ((3, 4, 17), (5, 4, 4), 3, 2, 1),
+    ((2, 3, 5, 6, 7), (4, 3, 2, 3, 2), (1, 2, 1), 1, 1),
+]
+
+
+def _convolution(library, x, w, options):
+    function = {3: "conv1d", 4: "conv2d", 5: "conv3d"}[len(x.shape)]
+    return getattr(library, function)(x, w, None, *options)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation"), SHAPES)
+def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride, padding, dilation):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
+    options = (stride, padding, dilation)
+
+    tx, tw = (torch.from_numpy(a).requires_grad_() for a in (x, w))
+    first = torch.autograd.grad(_convolution(torch, tx, tw, options).pow(3).sum(), (tx, tw), create_graph=True)
+    second = torch.autograd.grad(sum((g * g).sum() for g in first), (tx, tw))
+
+    def cubes(x, w):
+        return (_convolution(ops, x, w, options) ** 3).sum()
+
+    def squares(x, w):
+        return sum((g * g).sum() for g in jax.grad(cubes, (0, 1))(x, w))
+
+    found = *jax.grad(cubes, (0, 1))(x, w), *jax.grad(squares, (0, 1))(x, w)
+    for ours, theirs in zip(found, (*first, *second), strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-9 * abs(theirs).max().item())
+
+
+def test_a_narrow_convolution_has_tangents_of_either_argument():
+    x, w, dx, dw = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(4, 2, 8, 8), (3, 2, 3, 3)] * 2))
+    of_x, of_w = lambda x: ops.conv2d(x, w, padding=1), lambda w: ops.conv2d(x, w, padding=1)
+    np.testing.assert_allclose(jax.jvp(of_x, (x,), (dx,))[1], of_x(dx), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(jax.jvp(of_w, (w,), (dw,))[1], of_w(dw), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((2500,), 0), ((40, 30), 0), ((30, 40), 1), ((3000, 20), 0), ((4, 0, 20), 1)]
+)
+def test_running_sums_of_many_and_of_few_rows(shape, dim):
+    x = np.random.default_rng(0).standard_normal(shape)
+    weights = np.arange(x.size, dtype=x.dtype).reshape(shape)
+    tx, jx = torch.from_numpy(x).requires_grad_(), jtorch.from_numpy(x).requires_grad_()
+    theirs, ours = tx.cumsum(dim), jx.cumsum(dim)
+    (theirs * torch.from_numpy(weights)).sum().backward()
+    (ours * jtorch.from_numpy(weights)).sum().backward()
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(jx.grad.numpy(), tx.grad.numpy(), rtol=1e-12)
+
+
+def test_dropout_keeps_the_share_it_should():
+    ones = jnp.ones((101, 1001))
+    for p in (0.0, 0.1, 0.5, 0.9, 1.0):
+        kept = np.asarray(ops.dropout(ones, p, key=jax.random.key(1)) != 0)
+        assert abs(kept.mean() - (1 - p)) < 5 * (p * (1 - p) / kept.size) ** 0.5 + 1e-12
+    assert abs(np.corrcoef(kept_pairs(0.5))[0, 1]) < 0.02
+
+
+def kept_pairs(p):
+    """Neighbours, which may be halves of one word."""
+    kept = np.asarray(ops.dropout(jnp.ones(100_000), p, key=jax.random.key(2)) != 0)
+    return kept[::2], kept[1::2]
+
+
+@pytest.mark.skipif(not _backend.on_cpu(), reason="the options are for CPUs")
+def test_convolutions_of_a_compiled_step_stay_out_of_the_slow_library():
+    x, w = jnp.ones((8, 64, 16, 16), jnp.float32), jnp.ones((64, 64, 3, 3), jnp.float32)
+    lowered = jax.jit(ops.conv2d).lower(x, w)
+    assert " convolution(" in lowered.compile(jtorch.compiler_options()).as_text()
+
+
+def test_options_give_way_to_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
+    assert jtorch.compiler_options() == {}
+
+
+def test_options_that_this_xla_does_not_know_are_left_out(monkeypatch):
+    monkeypatch.setattr(_backend, "_LIBRARY", "xla_cpu_no_such_option")
+    _backend._options.cache_clear()
+    try:
+        assert jtorch.compiler_options() == {}
+    finally:
+        monkeypatch.undo()
+        _backend._options.cache_clear()
