@@ -74,6 +74,7 @@ def test_promotion(request):
     @hypothesis.settings(max_examples=count, deadline=None, database=None, derandomize=True,
                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
     @hypothesis.given(st.sampled_from((*OPS, *FUNCTIONS)), _operands, _operands)
+    @hypothesis.example("lerp", ("int8", "tensor"), ("int8", "tensor"))
     def agree(name, one, two):
         kinds = {str(what) for what, kind in (one, two) if kind != "number"}
         if not kinds or not jax.config.jax_enable_x64 or _has_half_complex(one, two):
@@ -94,3 +95,10 @@ def test_casts_between_all_dtypes():
         for two in DTYPES:
             ours, theirs = (lib.can_cast(getattr(lib, one), getattr(lib, two)) for lib in (jtorch, torch))
             assert ours == theirs, f"can_cast({one}, {two})"
+
+
+def test_weights_between_dtypes():
+    for dtype in ("int64", "float32", "complex64"):
+        for weight in (1, 0.5, 0.5j):
+            parity.agree(lambda lib: lib.lerp(*lib.tensor([[1], [3]], dtype=getattr(lib, dtype)), weight))  # noqa: B023
+            parity.agree(lambda lib: lib.lerp(*lib.tensor([[1], [3]], dtype=getattr(lib, dtype)), lib.tensor(weight)))  # noqa: B023

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import elementwise, kind, with_slopes
+from jtorch.ops._elementwise import elementwise, kind, require, with_slopes
 from jtorch.ops._op import Array, Scalar, derived, op
 
 # sums and products
@@ -130,10 +130,14 @@ def lerp(input: Array, end: Array, weight: Array | Scalar) -> Array:
     """`input + weight * (end - input)`, exact at weights 0 and 1.
 
     Shape: (*), (*), (*) -> (*), broadcast
-    Raises: NotImplementedError for integers; RuntimeError for unequal dtypes.
+    Raises: NotImplementedError for integers; RuntimeError for unequal dtypes, and for a complex number between reals.
     """
     weighing = [weight] if jnp.ndim(weight) else []
     _all_one_dtype("lerp", input, end, *weighing)
+    if jnp.asarray(weight).aval.weak_type:  # a Python number: it makes nothing of integers and reals
+        require("lerp", input.dtype, "fc")
+        real = kind(weight.dtype) != "c" or kind(input.dtype) == "c"
+        _args.check(real, f"lerp(): expected a real weight for {input.dtype}, got a complex number", RuntimeError)
     return _between(input, end, weight)
 
 
