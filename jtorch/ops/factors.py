@@ -3,6 +3,7 @@
 A matrix that has no Cholesky factor raises `LinAlgError` where that can be seen; in compiled code the factor is NaN.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,25 @@ class CholeskyEx(NamedTuple):
     info: Array
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _cholesky(A: Array, upper: bool) -> Array:
+    """The lower factor of the Hermitian matrix of which a triangle is given."""
+    return jax.lax.linalg.cholesky(mirrored(transposed(A) if upper else A), symmetrize_input=False)
+
+
+@_cholesky.defjvp
+def _cholesky_tangent(upper: bool, primals: tuple, tangents: tuple) -> tuple:
+    """The triangles share the tangent, whichever is given, and it is not made Hermitian: the diagonal may turn complex.
+
+    That is torch's; where the input is made Hermitian before, nothing is left of it.
+    """
+    L = _cholesky(*primals, upper)
+    half = jax.lax.linalg.triangular_solve(L, tangents[0], lower=True, transpose_a=True, conjugate_a=True)
+    inner = jax.lax.linalg.triangular_solve(L, half, left_side=True, lower=True)
+    shared = jnp.tril(inner) + jnp.tril(transposed(inner), -1)
+    return L, jnp.matmul(L, shared / 2, precision=precision_for(L.dtype))
+
+
 @op(method=False, function=False, validate=info_checked("linalg_cholesky_ex", "a positive-definite matrix"))
 def linalg_cholesky_ex(input: Array, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """The factor of `input = L @ L.mH`, and where the factorization failed.
@@ -41,10 +61,10 @@ def linalg_cholesky_ex(input: Array, *, upper: bool = False, check_errors: bool 
     Differs: the factor is NaN where it failed; torch leaves what it had so far.
     """
     matrices("cholesky", input)
-    lower = mirrored(transposed(input) if upper else input)
-    L = jax.lax.linalg.cholesky(lower, symmetrize_input=False)
+    L = _cholesky(input, upper)
     bad = jnp.isnan(jnp.diagonal(L, axis1=-2, axis2=-1).real)
-    info = jnp.where(bad.any(-1), _first_bad_minor(lower), 0) if input.shape[-1] else jnp.zeros(input.shape[:-2])
+    first = _first_bad_minor(mirrored(transposed(input) if upper else input)) if input.shape[-1] else 0
+    info = jnp.where(bad.any(-1), first, 0)
     return CholeskyEx(transposed(L) if upper else L, info.astype(np.int32))
 
 
@@ -287,7 +307,7 @@ def _permutation_matrix(order: Array, like: Array) -> Array:
 
     Shape: (*, M), (*, M, N) -> (*, M, M)
     """
-    return (order[..., None, :] == jnp.arange(order.shape[-1])[:, None]).astype(like.dtype)
+    return _args.cast(order[..., None, :] == jnp.arange(order.shape[-1])[:, None], like.dtype)
 
 
 @derived(method=False, function=False)
@@ -374,7 +394,7 @@ def lu_permutation(LU_data: Array, LU_pivots: Array) -> Array:
     """
     rows = LU_data.shape[-2]
     order = _permutation(LU_pivots, rows)
-    return (order[..., None, :] == jnp.arange(rows)[:, None]).astype(LU_data.dtype)
+    return _args.cast(order[..., None, :] == jnp.arange(rows)[:, None], LU_data.dtype)
 
 
 @op(method=False, function=False, differentiable=False)

@@ -20,3 +20,14 @@ def test_singular_matrices_are_told(name):
         CALLS[name](library, library.eye(2))
         with pytest.raises(RuntimeError):
             CALLS[name](library, library.zeros(2, 2))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_of_complex_matrices_has_torchs_gradient(upper):
+    parity.agree(lambda lib: _gradient_of_cholesky(lib, upper))
+
+
+def _gradient_of_cholesky(lib, upper):
+    A = lib.tensor([[4, 1 - 2j], [1 + 2j, 5]], dtype=lib.complex128, requires_grad=True)
+    weight = lib.tensor([[1 + 1j, 2 - 1j], [0.5 - 3j, 2 + 4j]], dtype=lib.complex128)
+    return lib.autograd.grad(lib.linalg.cholesky(A, upper=upper), A, weight)[0]
