@@ -2,7 +2,6 @@
 
 NOT_YET: set[str] = {
     "chalf",
-    "linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve",
     "sparse.mm.reduce",
     "sparse.sampled_addmm",
     "to_sparse",

@@ -12,6 +12,9 @@ from jtorch.ops.factors import linalg_lu_factor as lu_factor
 from jtorch.ops.factors import linalg_lu_factor_ex as lu_factor_ex
 from jtorch.ops.factors import linalg_lu_solve as lu_solve
 from jtorch.ops.factors import linalg_solve_triangular as solve_triangular
+from jtorch.ops.indefinite import linalg_ldl_factor as ldl_factor
+from jtorch.ops.indefinite import linalg_ldl_factor_ex as ldl_factor_ex
+from jtorch.ops.indefinite import linalg_ldl_solve as ldl_solve
 from jtorch.ops.least_squares import linalg_lstsq as lstsq
 from jtorch.ops.least_squares import linalg_matrix_rank as matrix_rank
 from jtorch.ops.least_squares import linalg_pinv as pinv

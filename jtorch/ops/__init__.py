@@ -268,6 +268,9 @@ from jtorch.ops.grouped import scaled_grouped_mm as scaled_grouped_mm
 from jtorch.ops.grouped import scaled_mm as scaled_mm
 from jtorch.ops.histograms import histogram as histogram
 from jtorch.ops.histograms import histogramdd as histogramdd
+from jtorch.ops.indefinite import linalg_ldl_factor as linalg_ldl_factor
+from jtorch.ops.indefinite import linalg_ldl_factor_ex as linalg_ldl_factor_ex
+from jtorch.ops.indefinite import linalg_ldl_solve as linalg_ldl_solve
 from jtorch.ops.indexing import gather_counted as gather_counted
 from jtorch.ops.indexing import gather_index as gather_index
 from jtorch.ops.indexing import getitem as getitem
