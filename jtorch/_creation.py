@@ -31,6 +31,15 @@ def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
+def check_layout(layout: Any, name: str) -> None:
+    """Raise for a layout that is not there.
+
+    Raises: NotImplementedError.
+    """
+    dense = layout is None or layout is _types.strided
+    _args.check(dense, f"{name}(): expected layout strided, got {layout}; every tensor is dense", NotImplementedError)
+
+
 def _numbers(data: Any) -> Any:
     """Nested sequences with tensors among them, as nested sequences of numbers and arrays."""
     if isinstance(data, Tensor):
@@ -197,9 +206,10 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
 
 
 def scalar_tensor(
-    s: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+    s: float, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None, **ignored: Any
 ) -> Tensor:
     """A 0-d tensor, of the default dtype if none is given."""
+    check_layout(layout, "scalar_tensor")
     return tensor(
         s, dtype=_args.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad
     )
@@ -221,6 +231,7 @@ def _creator(make: Callable) -> Callable:
         memory_format: Any = None,
         **kwargs: Any,
     ) -> Tensor:
+        check_layout(layout, make.__name__)
         args = tuple(x.item() if isinstance(x, Tensor) and x.ndim == 0 else x for x in args)
         if out is not None:
             asked = kwargs.setdefault("dtype", out.dtype)
@@ -271,6 +282,7 @@ def _like(make: Callable) -> Callable:
         input: Any, *args: Any, device: Any = None, requires_grad: bool = False, layout: Any = None,
         memory_format: Any = None, pin_memory: bool = False, generator: Any = None, **kwargs: Any,
     ) -> Any:  # fmt: skip
+        check_layout(layout, make.__name__)
         if generator is not None:
             kwargs["generator"] = generator
         made = make(input, *args, **kwargs)
@@ -339,6 +351,7 @@ def normal(
         RuntimeError: a standard deviation is negative.
         TypeError: both are numbers, and there is no size.
     """
+    check_layout(layout, "normal")
     made = sampling.normal(mean, std, size, dtype=dtype, generator=generator)
     made = made if size is None else _finish(made, device, requires_grad)
     if out is None:

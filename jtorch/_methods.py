@@ -210,6 +210,7 @@ def _new(maker: Callable) -> Callable:
     """`new_zeros` and its kin: sizes given, dtype and device those of this tensor."""
 
     def new(self, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, **kwargs):
+        _creation.check_layout(layout, new.__name__)
         where = self.device if device is None else device
         return maker(*size, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad, **kwargs)
 

@@ -654,3 +654,19 @@ def test_gradients_through_views_of_detached_leaves():
                 leaf.mul_(1)
             (row * column).sum().backward()
             assert leaf.grad.tolist() == [[2.0, 5.0], [0.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t, layout: t.zeros(2, layout=layout),
+        lambda t, layout: t.ones_like(t.ones(2), layout=layout),
+        lambda t, layout: t.ones(2).new_zeros(2, layout=layout),
+        lambda t, layout: t.scalar_tensor(1.0, layout=layout),
+        lambda t, layout: t.randn(2, layout=layout),
+    ],
+)
+def test_a_sparse_layout_is_refused(make):
+    assert make(jtorch, jtorch.strided).layout is jtorch.strided
+    with pytest.raises(NotImplementedError, match="sparse_coo"):
+        make(jtorch, jtorch.sparse_coo)
