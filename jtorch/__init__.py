@@ -29,6 +29,7 @@ from jtorch import nn as nn
 from jtorch import onnx as onnx
 from jtorch import optim as optim
 from jtorch import random as random
+from jtorch import return_types as return_types
 from jtorch import serialization as serialization
 from jtorch import signal as signal
 from jtorch import sparse as sparse

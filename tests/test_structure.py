@@ -27,7 +27,7 @@ LAYERS = (
     ("nn", "optim", "linalg", "fft", "special", "accelerator", "backends", "cuda", "cpu", "mps", "xpu", "version",
      "_foreach", "signal", "masked"),
     ("_compile", "_entry", "_explain", "_scan", "func", "serialization", "testing", "compiler", "distributed",
-     "hub", "jit", "onnx", "sparse", "utils", "export", "_summary"),
+     "hub", "jit", "onnx", "return_types", "sparse", "utils", "export", "_summary"),
 )  # fmt: skip
 FORBIDDEN = re.compile(r"(?:^|_)(utils?|helpers?|common|misc|managers?)(?:_|$)")
 LONG_FILE, LONG_FUNCTION = 450, 40

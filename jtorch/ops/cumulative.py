@@ -10,6 +10,7 @@ from jtorch.ops._backend import on_cpu
 from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, DType, Scalar, op
 from jtorch.ops._reducing import accumulating_dtype, along, iota
+from jtorch.ops._results import result_of
 from jtorch.ops.arithmetic import mul, true_divide
 from jtorch.ops.extrema import Extremes
 from jtorch.ops.powers import logaddexp
@@ -69,7 +70,7 @@ def logcumsumexp(input: Array, dim: int) -> Array:
     return _running("logcumsumexp", input, dim, None, _logcumsumexp)
 
 
-def _running_extreme(name: str, input: Array, dim: int, function: Callable) -> Extremes:
+def _running_extreme(name: str, input: Array, dim: int, function: Callable) -> tuple[Array, Array]:
     """The extremes so far, and the last index of each: that of the last element so far that equals the extreme."""
     x, axis = along(input, dim, name, filled=False)
     order = x.astype(jnp.int8) if x.dtype == jnp.bool_ else jax.lax.stop_gradient(x)
@@ -81,25 +82,35 @@ def _running_extreme(name: str, input: Array, dim: int, function: Callable) -> E
         if _args.is_float(x.dtype)
         else best.astype(x.dtype)
     )
-    return Extremes(values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape))
+    return values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape)
+
+
+@result_of("cummax")
+class CumMax(Extremes):
+    """The greatest values so far, and their indices."""
+
+
+@result_of("cummin")
+class CumMin(Extremes):
+    """The smallest values so far, and their indices."""
 
 
 @op
-def cummax(input: Array, dim: int) -> Extremes:
+def cummax(input: Array, dim: int) -> CumMax:
     """The greatest element up to each one along a dimension, and its index, the last of equal ones.
 
     Shape: (*) -> (*), (*)
     """
-    return _running_extreme("cummax", input, dim, jax.lax.cummax)
+    return CumMax(*_running_extreme("cummax", input, dim, jax.lax.cummax))
 
 
 @op
-def cummin(input: Array, dim: int) -> Extremes:
+def cummin(input: Array, dim: int) -> CumMin:
     """The smallest element up to each one along a dimension, and its index, the last of equal ones.
 
     Shape: (*) -> (*), (*)
     """
-    return _running_extreme("cummin", input, dim, jax.lax.cummin)
+    return CumMin(*_running_extreme("cummin", input, dim, jax.lax.cummin))
 
 
 # differences and integrals

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._reducing import along, axes_of, iota, pick, same, shaped, shared
+from jtorch.ops._results import result_of
 from jtorch.ops.rounding import maximum, minimum
 
 
@@ -19,6 +20,17 @@ class Extremes(NamedTuple):
     indices: Array
 
 
+@result_of("max")
+class Max(Extremes):
+    """The greatest values along a dimension, and their indices."""
+
+
+@result_of("min")
+class Min(Extremes):
+    """The smallest values along a dimension, and their indices."""
+
+
+@result_of("aminmax")
 class MinMax(NamedTuple):
     """The smallest and the greatest value."""
 
@@ -134,7 +146,7 @@ def extreme_along(input: Array, dim: int, keepdim: bool, largest: bool) -> Extre
     x, axis = along(input, dim, name)
     index = _first_extreme(x, axis, largest)
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
-    return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
+    return (Max if largest else Min)(*(shaped(each, axis, keepdim, input.ndim) for each in found))
 
 
 def _overloaded(input: Any, dim: Any, keepdim: bool, other: Any, largest: bool) -> Any:

@@ -6,7 +6,23 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._reducing import along, iota, pick, shaped
+from jtorch.ops._results import result_of
 from jtorch.ops.extrema import Extremes
+
+
+@result_of("sort")
+class Sorted(Extremes):
+    """The values in order, and their indices."""
+
+
+@result_of("topk")
+class TopK(Extremes):
+    """The k greatest or smallest values, and their indices."""
+
+
+@result_of("kthvalue")
+class KthValue(Extremes):
+    """The k-th smallest values, and their indices."""
 
 
 def _require_order(name: str, x: Array) -> None:
@@ -53,7 +69,7 @@ def ordered(x: Array, axis: int, descending: bool = False) -> tuple[Array, Array
 
 
 @op(method=False, function=False)
-def sort_stably(input: Array, dim: int, descending: bool) -> Extremes:
+def sort_stably(input: Array, dim: int, descending: bool) -> Sorted:
     """The array sorted along a dimension, and the index of each element; equal elements keep their order.
 
     Shape: (*) -> (*), (*)
@@ -62,7 +78,7 @@ def sort_stably(input: Array, dim: int, descending: bool) -> Extremes:
     _require_order("sort", input)
     x, axis = along(input, dim, "sort", filled=False)
     values, index = ordered(x, axis, descending)
-    return Extremes(values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape))
+    return Sorted(values.reshape(input.shape), index.astype(_args.long_dtype()).reshape(input.shape))
 
 
 @derived
@@ -109,7 +125,7 @@ def _greatest(x: Array, k: int, axis: int, largest: bool) -> Array:
 
 
 @op
-def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Extremes:
+def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> TopK:
     """The k greatest elements along a dimension, or smallest, in order, and their indices, as a named tuple.
 
     Shape: (*, L, *) -> (*, k, *), (*, k, *)
@@ -121,11 +137,11 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     index = _greatest(x, k, axis, largest)
     values = jnp.take_along_axis(x, index, axis, mode="promise_in_bounds")
     shape = values.shape if input.ndim else () if k else (0,)
-    return Extremes(values.reshape(shape), index.astype(_args.long_dtype()).reshape(shape))
+    return TopK(values.reshape(shape), index.astype(_args.long_dtype()).reshape(shape))
 
 
 @op
-def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> Extremes:
+def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> KthValue:
     """The k-th smallest element along a dimension, counted from 1, and its index, as a named tuple (values, indices).
 
     Shape: (*) -> (* without dim), (* without dim)
@@ -135,4 +151,4 @@ def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> Extr
     _args.check(1 <= k <= x.shape[axis], f"kthvalue(): expected k in 1 .. {x.shape[axis]}, got {k}", RuntimeError)
     index = jax.lax.slice_in_dim(order(x, axis), k - 1, k, axis=axis)
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
-    return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
+    return KthValue(*(shaped(each, axis, keepdim, input.ndim) for each in found))

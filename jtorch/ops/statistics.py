@@ -7,6 +7,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops._reducing import along, iota, pick, same, shaped, shared
+from jtorch.ops._results import result_of
 from jtorch.ops.extrema import Extremes
 from jtorch.ops.sorting import order, ordered
 from jtorch.ops.subscript import concrete
@@ -46,6 +47,16 @@ def median_of_all(input: Array, ignore_nan: bool) -> Array:
     return shared(value, x, same(x, value)) if _args.is_float(x.dtype) else value
 
 
+@result_of("median")
+class Median(Extremes):
+    """The medians along a dimension, and their indices."""
+
+
+@result_of("nanmedian")
+class NanMedian(Extremes):
+    """The medians of what is not NaN along a dimension, and their indices."""
+
+
 @op(method=False, function=False)
 def median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> Extremes:
     """The medians along a dimension, the lower ones of two, and their indices.
@@ -58,7 +69,7 @@ def median_along(input: Array, dim: int, keepdim: bool, ignore_nan: bool) -> Ext
     x, axis = along(input, dim, name)
     index = _middle(x, axis, ignore_nan)
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
-    return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
+    return (NanMedian if ignore_nan else Median)(*(shaped(each, axis, keepdim, input.ndim) for each in found))
 
 
 @derived
@@ -83,8 +94,13 @@ def nanmedian(input, dim=None, keepdim=False):
     return median_of_all(input, True) if dim is None else median_along(input, dim, keepdim, True)
 
 
+@result_of("mode")
+class Mode(Extremes):
+    """The most frequent values along a dimension, and their indices."""
+
+
 @op
-def mode(input: Array, dim: int = -1, keepdim: bool = False) -> Extremes:
+def mode(input: Array, dim: int = -1, keepdim: bool = False) -> Mode:
     """The most frequent value along a dimension, the smallest one of several, and the index where it comes last.
 
     Shape: (*) -> (* without dim), (* without dim)
@@ -98,7 +114,7 @@ def mode(input: Array, dim: int = -1, keepdim: bool = False) -> Extremes:
     end = jnp.argmax(in_run, axis, keepdims=True)  # the end of the first of the longest runs of equal values
     index = jnp.take_along_axis(places, end, axis, mode="promise_in_bounds")
     found = (pick(x, index, axis), index.astype(_args.long_dtype()))
-    return Extremes(*(shaped(each, axis, keepdim, input.ndim) for each in found))
+    return Mode(*(shaped(each, axis, keepdim, input.ndim) for each in found))
 
 
 # quantiles

@@ -1,0 +1,36 @@
+"""The index of torch.return_types: the named tuples that functions of several results give."""
+
+from jtorch.ops.cumulative import CumMax as cummax
+from jtorch.ops.cumulative import CumMin as cummin
+from jtorch.ops.extrema import Max as max
+from jtorch.ops.extrema import Min as min
+from jtorch.ops.extrema import MinMax as aminmax
+from jtorch.ops.factors import LU as linalg_lu
+from jtorch.ops.factors import CholeskyEx as linalg_cholesky_ex
+from jtorch.ops.factors import LUFactor as linalg_lu_factor
+from jtorch.ops.factors import LUFactorEx as linalg_lu_factor_ex
+from jtorch.ops.factors import TriangularSolve as triangular_solve
+from jtorch.ops.factors import Unpacked as lu_unpack
+from jtorch.ops.histograms import Histogram as histogram
+from jtorch.ops.histograms import HistogramDD as histogramdd
+from jtorch.ops.indefinite import LDLFactor as linalg_ldl_factor
+from jtorch.ops.indefinite import LDLFactorEx as linalg_ldl_factor_ex
+from jtorch.ops.least_squares import Lstsq as linalg_lstsq
+from jtorch.ops.linalg import InvEx as linalg_inv_ex
+from jtorch.ops.linalg import LinalgSlogDet as linalg_slogdet
+from jtorch.ops.linalg import SlogDet as slogdet
+from jtorch.ops.linalg import SolveEx as linalg_solve_ex
+from jtorch.ops.orthogonal import QR as qr
+from jtorch.ops.orthogonal import Geqrf as geqrf
+from jtorch.ops.orthogonal import LinalgQR as linalg_qr
+from jtorch.ops.rounding import Frexp as frexp
+from jtorch.ops.sorting import KthValue as kthvalue
+from jtorch.ops.sorting import Sorted as sort
+from jtorch.ops.sorting import TopK as topk
+from jtorch.ops.spectra import SVD as svd
+from jtorch.ops.spectra import Eig as linalg_eig
+from jtorch.ops.spectra import Eigh as linalg_eigh
+from jtorch.ops.spectra import LinalgSVD as linalg_svd
+from jtorch.ops.statistics import Median as median
+from jtorch.ops.statistics import Mode as mode
+from jtorch.ops.statistics import NanMedian as nanmedian
