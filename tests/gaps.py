@@ -34,6 +34,8 @@ GAPS: dict[str, str] = {
     "docs/torch.sparse_coo_tensor": "every tensor is dense",
     "docs/torch.sparse_csr_tensor": "every tensor is dense",
     "docs/Tensor.to_dense": "the example begins with a sparse tensor, and every tensor is dense",
+    "script/views_made_inside_no_grad": "a view made under no_grad says that it requires no gradient; torch says that it does, "
+    "like its base, and gives it none",
     "docs/torch.narrow_copy": "JAX arrays are dense, so there is no to_sparse",
     **dict.fromkeys(
         ["docs/linalg.eigh", "docs/fft.hfft", "docs/fft.ihfft"],

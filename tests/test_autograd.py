@@ -389,6 +389,35 @@ def leaf_made_inside_no_grad(torch):
     return [x.requires_grad, x.is_leaf]
 
 
+@script
+def views_made_inside_no_grad(torch):
+    x, plain = _leaf(torch), torch.ones(2)
+    computed = x * 3
+    with torch.no_grad():
+        views = [x[:1], x.view(-1)[:1], computed[:1], *x.unbind(0), x.detach()[:1], plain[:1]]
+        views.append(views[0][:1])
+    found = [[v.requires_grad, v.is_leaf, v.grad_fn] for v in views]
+    with torch.inference_mode():
+        found.append(x[:1].requires_grad)
+    (views[0] * 3).sum().backward()
+    return [*found, views[0].grad, x.grad]
+
+
+@script
+def a_view_made_inside_no_grad_has_no_gradient(torch):
+    x = _leaf(torch)
+    with torch.no_grad():
+        view = x[:1]
+        view.mul_(2)
+    found = [view.is_leaf, view.grad_fn, x.detach().clone()]
+    for use in (lambda: view.mul_(2), lambda: view * 2):
+        try:
+            use()
+        except RuntimeError:
+            found.append("refused")
+    return found
+
+
 # the graph
 
 
