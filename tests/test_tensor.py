@@ -670,3 +670,14 @@ def test_a_sparse_layout_is_refused(make):
     assert make(jtorch, jtorch.strided).layout is jtorch.strided
     with pytest.raises(NotImplementedError, match="sparse_coo"):
         make(jtorch, jtorch.sparse_coo)
+
+
+@pytest.mark.parametrize("name", ["stride", "reshape"])
+def test_result_on_a_permuted_tensor(name):
+    found = []
+    for t in (jtorch, pytorch):
+        result = t.arange(6.0).reshape(2, 3).t() * 2
+        flat = result.reshape(6)
+        flat[0] = 100.0
+        found.append(result.stride() if name == "stride" else result[0, 0].item())
+    assert found[0] == found[1]
