@@ -36,6 +36,8 @@ GAPS: dict[str, str] = {
     "docs/Tensor.to_dense": "the example begins with a sparse tensor, and every tensor is dense",
     "script/views_made_inside_no_grad": "a view made under no_grad says that it requires no gradient; torch says that it does, "
     "like its base, and gives it none",
+    "script/second_gradient_where_the_first_is_infinite": "sum() passes a gradient of 0 on to its input, which it does not "
+    "depend on, and 0 times infinity is NaN; torch passes none on",
     "result_on_a_permuted_tensor/*": "results of ops are row-major; torch's keep the order of a permuted input, and "
     "reshape copies where here it gives a view",
     "docs/torch.narrow_copy": "JAX arrays are dense, so there is no to_sparse",

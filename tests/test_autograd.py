@@ -318,6 +318,14 @@ def retain_grad_without_grad(torch):
     torch.ones(1).retain_grad()
 
 
+@script
+def second_gradient_where_the_first_is_infinite(torch):
+    x = torch.tensor([0.0, 1.0], requires_grad=True)
+    (first,) = torch.autograd.grad(torch.special.entr(x).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    return [first, second]
+
+
 # grad modes
 
 
