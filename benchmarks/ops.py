@@ -18,13 +18,15 @@ class Case(NamedTuple):
     name: str
     call: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
-    labels: int = 0  # how many integers below ten come as last input
+    integers: tuple[int, ...] = ()  # the shape of the integers that come as last input, if any
+    below: int = 10
+    scale: float = 1.0  # of the floating inputs
 
     def inputs(self) -> list[np.ndarray]:
         """Random inputs, always the same."""
         rng = np.random.default_rng(0)
-        floats = [rng.standard_normal(shape, np.float32) for shape in self.shapes]
-        return floats + ([rng.integers(0, 10, self.labels)] if self.labels else [])
+        floats = [self.scale * rng.standard_normal(shape, np.float32) for shape in self.shapes]
+        return floats + ([rng.integers(0, self.below, self.integers)] if self.integers else [])
 
 
 SMALL = (8, 32)
@@ -44,8 +46,8 @@ CASES = (
     Case("linear", lambda t, F, a, w, b: F.linear(a, w, b), ((32, 64), (64, 64), (64,))),
     Case("conv2d", lambda t, F, a, w, b: F.conv2d(a, w, b, padding=1), ((4, 8, 8, 8), (8, 8, 3, 3), (8,))),
     Case("max_pool2d", lambda t, F, a: F.max_pool2d(a, 2), ((4, 8, 8, 8),)),
-    Case("cross_entropy", lambda t, F, a, y: F.cross_entropy(a, y), ((32, 10),), labels=32),
-    Case("embedding", lambda t, F, w, i: F.embedding(i, w), ((10, 32),), labels=32),
+    Case("cross_entropy", lambda t, F, a, y: F.cross_entropy(a, y), ((32, 10),), integers=(32,)),
+    Case("embedding", lambda t, F, w, i: F.embedding(i, w), ((10, 32),), integers=(32,)),
     Case("reshape", lambda t, F, a: t.reshape(a, (4, 64)), (SMALL,)),
     Case("transpose", lambda t, F, a: t.transpose(a, 0, 1), (SMALL,)),
     Case("index by an int", lambda t, F, a: a[0], (SMALL,)),
