@@ -137,6 +137,13 @@ def mlp(layers: Any, p: Arrays, buffers: Arrays, x: jax.Array) -> tuple[jax.Arra
     return layers.linear(x, p["fc3.weight"], p["fc3.bias"]), buffers
 
 
+def perceptron(layers: Any, p: Arrays, buffers: Arrays, x: jax.Array) -> tuple[jax.Array, Arrays]:
+    """The twin of `models.perceptron`."""
+    for place in range(0, len(p) - 2, 2):
+        x = layers.relu(layers.linear(x, p[f"body.{place}.weight"], p[f"body.{place}.bias"]))
+    return layers.linear(x, p["fc.weight"], p["fc.bias"]), buffers
+
+
 def lenet(layers: Any, p: Arrays, buffers: Arrays, x: jax.Array) -> tuple[jax.Array, Arrays]:
     """The twin of `models.lenet`."""
     x = layers.max_pool2d(layers.relu(layers.conv2d(x, p["conv1.weight"], p["conv1.bias"], padding=2)), 2)

@@ -27,6 +27,27 @@ def mlp(nn: Any, F: Any) -> Any:
     return MLP()
 
 
+def perceptron(nn: Any, F: Any, width: int, depth: int) -> Any:
+    """Layers of one width, as many as asked for, and one that names the class.
+
+    Shape: (N, width) -> (N, 10)
+    """
+
+    class Perceptron(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layers = []
+            for _ in range(depth):
+                layers += [nn.Linear(width, width), nn.ReLU()]
+            self.body = nn.Sequential(*layers)
+            self.fc = nn.Linear(width, 10)
+
+        def forward(self, x):
+            return self.fc(self.body(x))
+
+    return Perceptron()
+
+
 def lenet(nn: Any, F: Any) -> Any:
     """LeNet-5 with ReLU and max pooling.
 

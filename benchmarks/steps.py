@@ -1,11 +1,12 @@
-"""The training step of whole models: jtorch.compile beside bare JAX, torch eager and torch.compile.
+"""The training step of whole models: jtorch beside bare JAX, torch, Flax NNX and Equinox.
 
 Every candidate starts from the same weights and must show the same losses before it is timed. The first call is timed
-in a process of its own: `python -m benchmarks.steps MODEL CANDIDATE` prints its seconds.
+in a process of its own: `python -m benchmarks.steps WORK CANDIDATE` prints its seconds and its memory.
 """
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.backend import get_backend
 
-from benchmarks import bare, models
+from benchmarks import bare, flax_models, models
 from benchmarks.timing import Timing, interleaved
 
 Step = Callable[[], Any]
@@ -31,6 +33,7 @@ class Work(NamedTuple):
     optimizer: str
     options: dict[str, float]
     tokens: int = 0  # how many kinds there are; 0: the inputs are images
+    sizes: tuple[int, ...] = ()  # what the model is made with
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         """Random images and labels, or texts and their next tokens, always the same."""
@@ -45,7 +48,7 @@ class Work(NamedTuple):
         import jtorch
 
         jtorch.manual_seed(0)
-        model = getattr(models, self.model)(jtorch.nn, jtorch.nn.functional)
+        model = getattr(models, self.model)(jtorch.nn, jtorch.nn.functional, *self.sizes)
         return {name: np.array(tensor) for name, tensor in model.state_dict().items()}
 
 
@@ -62,6 +65,20 @@ WORKS = {
 }
 
 
+def _scale(batch: int = 128, width: int = 256, depth: int = 4) -> Work:
+    return Work("perceptron", (batch, width), "SGD", _MOMENTUM, sizes=(width, depth))
+
+
+SCALES = {
+    **{f"batch {n}": _scale(batch=n) for n in (8, 32, 128, 512)},
+    **{f"depth {n}": _scale(depth=n) for n in (1, 16, 64)},
+    **{f"width {n}": _scale(width=n) for n in (16, 64, 1024)},
+}
+"""What is scaled from a common point, the perceptron of 4 layers of 256 with a batch of 128."""
+SCALED = ("jtorch.compile", "bare JAX", "nnx.jit", "torch eager")
+"""The candidates of `SCALES`."""
+
+
 def _as_is(function: Callable) -> Callable:
     return function
 
@@ -69,7 +86,7 @@ def _as_is(function: Callable) -> Callable:
 def _torch_style(torch: Any, work: Work, compile_step: Callable = _as_is, compile_part: Callable = _as_is) -> Step:
     """The step as torch writes it, for torch or for jtorch, compiled as a whole, in parts or not at all."""
     F = torch.nn.functional
-    model = getattr(models, work.model)(torch.nn, F)
+    model = getattr(models, work.model)(torch.nn, F, *work.sizes)
     model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in work.weights().items()})
     optimizer = getattr(torch.optim, work.optimizer)(model.parameters(), **work.options)
     x, y = (torch.from_numpy(array) for array in work.batch())
@@ -128,6 +145,12 @@ def _bare(work: Work, layers: Any) -> Step:
     return train_step
 
 
+def _equinox(work: Work) -> Step:
+    from benchmarks import equinox_models
+
+    return equinox_models.make_step(work)
+
+
 CANDIDATES: dict[str, Callable[[Work], Step]] = {
     "jtorch.compile": _jtorch_compiled,
     "bare JAX": lambda work: _bare(work, bare.lax_layers),
@@ -135,6 +158,9 @@ CANDIDATES: dict[str, Callable[[Work], Step]] = {
     "jtorch eager": _jtorch_eager,
     "torch eager": _torch_eager,
     "torch.compile": _torch_compiled,
+    "nnx.jit": lambda work: flax_models.make_step(work, cached=False),
+    "nnx.cached_partial": lambda work: flax_models.make_step(work, cached=True),
+    "Equinox": _equinox,
 }
 BASE = "bare JAX"
 """What the ratios are to."""
@@ -159,23 +185,55 @@ def _check_losses(losses: dict[str, list[float]]) -> None:
             raise RuntimeError(f"benchmarks: expected the losses {expected} of {BASE}, got {found} from {name}")
 
 
-def measure_first_calls(model: str, names: list[str], rounds: int) -> dict[str, Timing]:
-    """The time of the first step of each candidate, which compiles it, in fresh processes and without caches."""
+class FirstCall(NamedTuple):
+    """A candidate's first step, which compiles it, and the memory that it and some more steps need, in bytes."""
+
+    time: Timing
+    program: int | None  # of the largest program, by XLA's account; None: not one program, or not XLA's
+    resident: int  # of the process at its peak, with its libraries and what compiling took
+
+
+def measure_first_calls(work: str, names: list[str], rounds: int) -> dict[str, FirstCall]:
+    """The first step of each candidate in fresh processes and without caches; of those that compile nothing, once."""
     settings = {"JAX_ENABLE_COMPILATION_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for turn in range(rounds):
         for name in names:
-            command = [sys.executable, "-m", "benchmarks.steps", model, name]
-            done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
-            taken[name].append(json.loads(done.stdout.splitlines()[-1]))
-    return {name: Timing.of(values) for name, values in taken.items()}
+            if turn == 0 or not name.endswith("eager"):
+                taken[name].append(child(work, name, settings))
+    return {
+        name: FirstCall(Timing.of([call["seconds"] for call in calls]), calls[0]["program"], calls[0]["resident"])
+        for name, calls in taken.items()
+    }
 
 
-def _first_call(model: str, name: str) -> float:
-    step = CANDIDATES[name](WORKS[model])
+def child(work: str, name: str, settings: dict[str, str]) -> dict[str, Any]:
+    """What `_first_call` finds in a process of its own with these environment variables."""
+    command = [sys.executable, "-m", "benchmarks.steps", work, name]
+    done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _first_call(work: str, name: str) -> dict[str, Any]:
+    step = CANDIDATES[name]((WORKS | SCALES)[work])
     start = time.perf_counter()
     jax.block_until_ready(step())
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    for _ in range(3):
+        jax.block_until_ready(step())
+    one_program = not name.startswith("torch") and not name.endswith("eager")
+    unit = 1 if sys.platform == "darwin" else 1024
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"seconds": seconds, "program": _program_size() if one_program else None, "resident": resident}
+
+
+def _program_size() -> int:
+    """Arguments, results beside them, and what lies between, of the largest program that there is."""
+    stats = [program.get_compiled_memory_stats() for program in get_backend().live_executables()]
+    return max(
+        one.argument_size_in_bytes + one.output_size_in_bytes - one.alias_size_in_bytes + one.temp_size_in_bytes
+        for one in stats
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-DISTRIBUTIONS = ("jtorch-jax", "jax", "jaxlib", "flax", "optax", "numpy", "torch")
+DISTRIBUTIONS = ("jtorch-jax", "jax", "jaxlib", "flax", "optax", "equinox", "numpy", "torch")
 
 
 class Timing(NamedTuple):
