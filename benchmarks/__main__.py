@@ -15,11 +15,11 @@ from typing import Any
 import jax
 
 from benchmarks import compiled, ops, printing
-from benchmarks.cache import measure_cache
+from benchmarks.cache import CACHED, measure_cache
 from benchmarks.eager import CALLS, measure_eager
 from benchmarks.overhead import PARAMETERS, measure_overhead
 from benchmarks.startup import IMPORTS, measure_imports
-from benchmarks.steps import CANDIDATES, SCALED, SCALES, WORKS, measure_first_calls, measure_steps
+from benchmarks.steps import BASE, CANDIDATES, SCALED, SCALES, WORKS, measure_first_calls, measure_steps
 from benchmarks.timing import machine
 
 
@@ -34,8 +34,10 @@ def comparable_torch() -> Any:
 
 
 def _available(names: list[str], options: argparse.Namespace, torch: Any) -> list[str]:
-    """Those of the candidates that can take part and shall."""
-    out = {"torch.compile"} if options.no_torch_compile else set()
+    """Those of the candidates that can take part and shall; what the ratios are to always does."""
+    out = set(CANDIDATES) - {*options.candidates, BASE}
+    if options.no_torch_compile:
+        out.add("torch.compile")
     if importlib.util.find_spec("equinox") is None:
         out.add("Equinox")
     return [name for name in names if name not in out and (torch is not None or not name.startswith("torch"))]
@@ -80,7 +82,8 @@ def run_steps(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
 def run_scaling(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
     """Measure and print how the step of a perceptron grows."""
     names, found = _available(list(SCALED), options, torch), {}
-    for point, work in SCALES.items():
+    for point in options.points:
+        work = SCALES[point]
         times = measure_steps(work, names, options.rounds, options.seconds / 4)
         compiling = [] if options.no_first_calls else ["jtorch.compile"]
         first = measure_first_calls(point, compiling, options.first_calls)
@@ -99,7 +102,8 @@ def run_overhead(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
 
 def run_cache(options: argparse.Namespace, torch: Any) -> dict[str, Any]:
     """Measure and print what the persistent cache saves."""
-    found = {model: measure_cache(model, options.first_calls) for model in options.models}
+    names = [name for name in CACHED if name in options.candidates]
+    found = {model: measure_cache(model, names, options.first_calls) for model in options.models}
     printing.print_cache(found)
     return found
 
@@ -129,6 +133,8 @@ def arguments() -> argparse.Namespace:
     names = [case.name for case in (*ops.CASES, *compiled.CASES)]
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"which of {', '.join(TABLES)} (default: all)")
     parser.add_argument("--models", nargs="+", choices=list(WORKS), default=list(WORKS))
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))
+    parser.add_argument("--points", nargs="+", choices=list(SCALES), default=list(SCALES), help="of the scaling")
     parser.add_argument("--ops", nargs="+", metavar="NAME", choices=names, help="only these ops")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each candidate")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a turn")

@@ -5,18 +5,18 @@ import tempfile
 from benchmarks.steps import child
 from benchmarks.timing import Timing
 
-CANDIDATES = ("jtorch.compile", "bare JAX")
+CACHED = ("jtorch.compile", "bare JAX")
 
 
-def measure_cache(model: str, rounds: int) -> dict[str, dict[str, Timing]]:
+def measure_cache(model: str, names: list[str], rounds: int) -> dict[str, dict[str, Timing]]:
     """The seconds of each candidate's first step, each pair of processes with an empty directory of its own."""
-    turns = [{name: _pair(model, name) for name in CANDIDATES} for _ in range(rounds)]
+    turns = [{name: _pair(model, name) for name in names} for _ in range(rounds)]
     return {
         name: {
             process: Timing.of([turn[name][place] for turn in turns])
             for place, process in enumerate(("first process", "second process"))
         }
-        for name in CANDIDATES
+        for name in names
     }
 
 

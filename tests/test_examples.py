@@ -88,11 +88,15 @@ def test_readme_shows_every_way():
 
 
 def test_benchmarks_print_their_tables_and_write_their_figures(tmp_path):
-    quick = ["--rounds", "1", "--seconds", "0.01", "--no-torch-compile", "--first-calls", "1"]
-    chosen = ["--ops", "add", "linear", "--models", "mlp", "--json", "figures.json"]
-    done = _run("-m", "benchmarks", *quick, *chosen, cwd=tmp_path)
+    quick = ["--rounds", "1", "--seconds", "0.01", "--first-calls", "1", "--points", "batch 8"]
+    chosen = ["--ops", "add", "linear", "--models", "mlp", "--candidates", "jtorch.compile", "nnx.cached_partial"]
+    done = _run("-m", "benchmarks", *quick, *chosen, "--json", "figures.json", "--png", "steps.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert set(figures) == {"machine", "ops", "eager", "steps", "imports"}
-    assert set(figures["ops"]) == {"add", "linear"}
+    assert set(figures) == {"machine", "eager", "ops", "compiled", "steps", "scaling", "overhead", "cache", "imports"}
+    assert set(figures["ops"]) == {"add", "linear"} and set(figures["compiled"]) == {"linear"}
+    assert set(figures["steps"]["mlp"]["step"]) == {"jtorch.compile", "bare JAX", "nnx.cached_partial"}
     assert figures["steps"]["mlp"]["step"]["jtorch.compile"][0] > 0
+    assert figures["scaling"]["batch 8"]["parameters"] == 4 * (256 * 256 + 256) + 256 * 10 + 10
+    assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
+    assert re.search(r"^Equinox +- +- ", done.stdout, re.M)
