@@ -34,7 +34,7 @@ def _computed(op: Any, traced: tuple, static: tuple) -> Any:
     if not state.grad:
         out = stopped(out)
     if program.container is None:
-        result = from_array(out, None if node is None or not _args.is_inexact(out.dtype) else (node, 0))
+        result = from_array(out, None if node is None else (node, 0))
         if not op.view:
             return result
         if op.validate is None and not isinstance(out, Tracer):
@@ -137,13 +137,19 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
     program, flat = op.program(traced, static)
     recording = state.grad and state.tape and op.differentiable
     plain = state.session is None
-    arrays, wanted, edges = list(flat), (), []
-    for i, value in enumerate(flat):
+    arrays, wanted, edges = [], (), []
+    for value in flat:
         if isinstance(value, Tensor):
-            arrays[i] = value._raw_value if plain and value._base is None and value._has_shape else value._value()
-            if recording and (edge := value._edge()) is not None:
-                wanted += (i,)
-                edges.append(edge)
+            simple = plain and value._base is None and value._has_shape  # the usual one, for which this spares calls
+            if recording and not (simple and value._node is None and not value._requires_grad):
+                array = value._raw_value if simple else value._value()
+                if (edge := value._edge()) is not None:
+                    wanted += (len(arrays),)
+                    edges.append(edge)
+                value = array
+            else:
+                value = value._raw_value if simple else value._value()
+        arrays.append(value)
     if op.validate is not None:
         _check(op, arrays if not op.spread else _op.unspread(arrays, op.layout(traced)), static)
     return program, arrays, wanted, edges

@@ -18,6 +18,8 @@ from jax.core import Tracer
 from jtorch._capture import state
 from jtorch.autograd.grad_mode import set_grad_enabled
 from jtorch.ops import _args
+from jtorch.ops._hints import NUMBERS
+from jtorch.ops._placing import boxed
 from jtorch.ops._program import Program, pull, pulled
 
 Edge = tuple[Any, int]
@@ -83,6 +85,7 @@ class Node:
     __slots__ = (
         "program",
         "wanted",
+        "recording",
         "pullback",
         "flat",
         "edges",
@@ -93,9 +96,11 @@ class Node:
         "__weakref__",
     )
 
-    def __init__(self, program: Program, wanted: tuple, pullback: Any, flat: Sequence, edges: list[Edge], avals: list):
+    def __init__(self, program: Program, wanted: tuple, recording: Any, pullback: Any, flat: Sequence, edges: list[Edge],
+                 avals: list):  # fmt: skip
         self.program = program
         self.wanted = wanted
+        self.recording = recording  # None where the pullback is whole by itself
         self.pullback = pullback
         self.flat: Sequence | None = flat
         self.edges = edges
@@ -124,6 +129,8 @@ class Node:
         if self.pullback is None or self.flat is None:
             raise RuntimeError(FREED)
         if not create_graph:
+            if self.recording is not None:
+                return self.recording.pull(self.flat, *self.pullback, cotangents)
             return (pulled if self.program.eager else pull)(self.pullback, cotangents)
         program = self.program.pullback(self.wanted, len(self.flat))
         edges: list[Edge | None] = [None] * len(self.flat)
@@ -158,12 +165,36 @@ def record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: lis
 
 
 def _record(program: Program, flat: Sequence, wanted: tuple[int, ...], edges: list[Edge]) -> tuple[Any, Node | None]:
+    valued = not program.eager
+    for x in flat if valued else ():
+        if type(x) not in _ARRAYS:
+            flat, valued = _looked_at(flat)
+            break
     if not wanted:
         return program.forward(*flat), None
-    out, pullback = program.recorded(wanted)(*flat)
-    outs = out if type(out) is tuple else (out,)
-    avals = [(x.shape, x.dtype) for x in outs if _args.is_inexact(x.dtype)]
-    return out, Node(program, wanted, pullback, flat, edges, avals) if avals else None
+    recording = program.recording(wanted) if valued else None
+    out, kept = (program.recorded(wanted) if recording is None else recording.forward)(*flat)
+    if type(out) is not tuple:
+        avals = [(out.shape, out.dtype)] if _args.is_inexact(out.dtype) else []
+    else:
+        avals = [(x.shape, x.dtype) for x in out if _args.is_inexact(x.dtype)]
+    if not avals:
+        return out, None
+    return out, Node(program, wanted, recording, kept if recording is None else (out, kept), flat, edges, avals)
+
+
+_ARRAYS: set[type] = {type(None)}
+"""The types that were seen among inputs and are arrays with values; and None."""
+
+
+def _looked_at(flat: Sequence) -> tuple[Sequence, bool]:
+    """The inputs, with arrays for numbers, and whether there are no tracers among them."""
+    kinds = {*map(type, flat)} - NUMBERS
+    if not kinds <= _ARRAYS:
+        _ARRAYS.update(kind for kind in kinds if issubclass(kind, jax.Array) and not issubclass(kind, Tracer))
+        if not kinds <= _ARRAYS:
+            return flat, False
+    return [boxed(x) if type(x) is int or type(x) is float else x for x in flat], True
 
 
 # walking backward

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._recording import Recording
 
 Array = jax.Array
 
@@ -27,7 +28,17 @@ class Program:
     JAX caches the compiled code by shape and dtype: a second call with the same ones compiles nothing.
     """
 
-    __slots__ = ("function", "name", "eager", "container", "forward", "layouts", "_recorded", "_pullbacks")
+    __slots__ = (
+        "function",
+        "name",
+        "eager",
+        "container",
+        "forward",
+        "layouts",
+        "_recorded",
+        "_recordings",
+        "_pullbacks",
+    )
 
     def __init__(self, function: Callable, name: str, eager: bool = False):
         self.function = function
@@ -37,6 +48,7 @@ class Program:
         self.forward = self._run if eager else jax.jit(_named(self._run, name))
         self.layouts = Kept()  # of a view, once seen: (shape, dtype) of input -> of output
         self._recorded: dict[tuple[int, ...], Callable] = {}
+        self._recordings: dict[tuple[int, ...], Recording] = {}
         self._pullbacks: dict[tuple[int, ...], Program] = {}
 
     def _run(self, *flat):
@@ -52,25 +64,35 @@ class Program:
         """`flat -> (outputs, pullback)`, the pullback being for the inputs at the positions `wanted`.
 
         The pullback is a pytree that `pull` runs compiled. It takes a tuple with one cotangent for each output of
-        inexact dtype.
+        inexact dtype. For arrays with values there is `recording`.
         """
         found = self._recorded.get(wanted)
         if found is None:
-
-            def record(*flat):
-                def of_wanted(*values):
-                    full = list(flat)
-                    for i, x in zip(wanted, values, strict=True):
-                        full[i] = x
-                    out = self._run(*full)
-                    outs = out if isinstance(out, tuple) else (out,)
-                    return tuple(x for x in outs if _args.is_inexact(x.dtype)), out
-
-                _, pullback, out = jax.vjp(of_wanted, *(flat[i] for i in wanted), has_aux=True)
-                return out, pullback
-
+            record = self._record(wanted)
             found = self._recorded[wanted] = record if self.eager else jax.jit(_named(record, self.name))
         return found
+
+    def recording(self, wanted: tuple[int, ...]) -> Recording:
+        """The same for arrays with values, in two parts. Not for eager programs."""
+        found = self._recordings.get(wanted)
+        if found is None:
+            found = self._recordings[wanted] = Recording(self._record(wanted), pulled, self.name)
+        return found
+
+    def _record(self, wanted: tuple[int, ...]) -> Callable:
+        def record(*flat):
+            def of_wanted(*values):
+                full = list(flat)
+                for i, x in zip(wanted, values, strict=True):
+                    full[i] = x
+                out = self._run(*full)
+                outs = out if isinstance(out, tuple) else (out,)
+                return tuple(x for x in outs if _args.is_inexact(x.dtype)), out
+
+            _, pullback, out = jax.vjp(of_wanted, *(flat[i] for i in wanted), has_aux=True)
+            return out, pullback
+
+        return record
 
     def pullback(self, wanted: tuple[int, ...], count: int) -> "Program":
         """The pullback as a program of (`count` inputs..., cotangents...): differentiable again, to any order."""
