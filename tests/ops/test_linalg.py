@@ -1,5 +1,6 @@
 """Singular matrices: what tells of them raises where torch does."""
 
+import parity
 import pytest
 import torch
 
