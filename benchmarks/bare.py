@@ -100,12 +100,13 @@ lax_layers = SimpleNamespace(
     attention=_attention,
     embedding=lambda x, weight: weight[x],
     lstm=_lstm,
+    compiler_options={},
 )
 
 
 def op_layers() -> SimpleNamespace:
     """The layers as functions of jtorch.ops."""
-    from jtorch import ops
+    from jtorch import compiler_options, ops
 
     def batch_norm(x, weight, bias):
         y = ops.batch_norm(x, None, None, weight, bias, training=True)
@@ -124,6 +125,7 @@ def op_layers() -> SimpleNamespace:
         attention=lambda q, k, v, causal: ops.scaled_dot_product_attention(q, k, v, is_causal=causal),
         embedding=ops.embedding,
         lstm=_lstm,
+        compiler_options=compiler_options(),
     )
 
 
@@ -302,7 +304,10 @@ def adam(p: Arrays, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: f
 
 
 def train_step(model: Callable, layers: Any, update: Callable) -> Callable:
-    """`(parameters, buffers, optimizer state, x, y) -> (the same three, loss)`, jitted, with its state donated."""
+    """`(parameters, buffers, optimizer state, x, y) -> (the same three, loss)`, jitted, with its state donated.
+
+    XLA is told what the layers want it to be told.
+    """
 
     def step(p, buffers, state, x, y):
         def loss_of(p):
@@ -313,4 +318,4 @@ def train_step(model: Callable, layers: Any, update: Callable) -> Callable:
         state, p = update(state, p, g)
         return p, buffers, state, loss
 
-    return jax.jit(step, donate_argnums=(0, 1, 2))
+    return jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=layers.compiler_options)
