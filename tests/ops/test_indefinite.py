@@ -7,6 +7,8 @@ import torch
 
 import jtorch
 
+pytestmark = pytest.mark.x64_off
+
 
 def _matrices(kind, n, dtype):
     """Two matrices, of which LDL reads the lower triangle."""
