@@ -70,15 +70,15 @@ class Recording:
         key = tuple(None if x is None else jax.typeof(x) for x in flat)
         found = self._linear.get(key)
         if found is None:
-            found = self._linear[key] = _linear(self.record, flat)
+            found = self._linear[key] = _worked_out(self.record, flat)
         return found
 
 
-def _linear(record: Callable, flat: Sequence) -> _Linear:
+def _worked_out(record: Callable, flat: Sequence) -> _Linear:
     closed, trees = jax.make_jaxpr(record, return_shape=True)(*flat)
     outputs, pullback = map(jax.tree.structure, trees)
     jaxpr, count = closed.jaxpr, outputs.num_leaves
-    inputs, outs = _places(jaxpr.invars), _places(jaxpr.outvars[:count])
+    inputs, outs = _numbered_variables(jaxpr.invars), _numbered_variables(jaxpr.outvars[:count])
     made = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
     sources = []
     for i, v in enumerate(jaxpr.outvars[count:], count):
@@ -98,7 +98,7 @@ def _is_variable(x: Any) -> bool:
     return not hasattr(x, "val")
 
 
-def _places(variables: Iterable) -> dict[Any, int]:
+def _numbered_variables(variables: Iterable) -> dict[Any, int]:
     return {v: i for i, v in enumerate(variables) if _is_variable(v)}
 
 
