@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jtorch import _creation, _types, _views
 from jtorch._calling import assign_checked, reshaped
@@ -12,6 +14,7 @@ from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import fills
 from jtorch.ops._op import registry
+from jtorch.ops._placing import boxed
 from jtorch.ops.shape import sizes_of
 
 __all__ = [
@@ -29,15 +32,16 @@ def fill_(self, value):
     """Set every element to a number, or to the number in a 0-d tensor."""
     self._check_inplace()
     array = self._value()
-    number = value if isinstance(value, Tensor) else jnp.asarray(value)
-    if number.ndim:
-        raise RuntimeError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {number.ndim} dimensions."
-        )
-    if isinstance(number, Tensor) or _is_recorded(self):
-        filled = registry["masked_fill"](self, jnp.ones((), bool), number)
+    ndim = 0 if isinstance(value, int | float) else np.ndim(value)
+    if ndim:
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {ndim} dimensions.")
+    if isinstance(value, Tensor) or _is_recorded(self):
+        filled = registry["masked_fill"](self, jnp.ones((), bool), value)
         return self._assign(filled._value(), filled._edge())
-    return self._assign(jnp.broadcast_to(number.astype(array.dtype), array.shape), None)
+    return self._assign(_filled(array, boxed(value) if type(value) is int or type(value) is float else value), None)
+
+
+_filled = jax.jit(lambda array, number: jnp.broadcast_to(jnp.asarray(number).astype(array.dtype), array.shape))
 
 
 def zero_(self):

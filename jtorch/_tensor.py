@@ -262,7 +262,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
                 if value.size == 0
                 else "Boolean value of Tensor with more than one value is ambiguous"
             )
-        return bool(value.reshape(()))
+        return bool(value.item())
 
     def __len__(self) -> int:
         if not self.shape:
