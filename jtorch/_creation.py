@@ -16,6 +16,7 @@ from jax.core import Tracer
 from jtorch import _devices, _types
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args, creation, sampling
+from jtorch.ops._placing import placed
 
 # from data
 
@@ -66,7 +67,8 @@ def _from_data(data: Any, dtype: Any) -> Any:
         array = data
     else:
         array = _from_numbers(_of_torch(data) if hasattr(data, "detach") else data, dtype)
-    return array if dtype is None else array.astype(_args.to_dtype(dtype))
+    target = array.dtype if dtype is None else _args.to_dtype(dtype)
+    return array if array.dtype == target else array.astype(target)
 
 
 def _from_numbers(data: Any, dtype: Any) -> Any:
@@ -85,7 +87,7 @@ def _from_numbers(data: Any, dtype: Any) -> Any:
         values = values.astype(_args.default_float())
     elif values.dtype == np.complex128 and not isinstance(data, np.ndarray | np.generic):
         values = values.astype(np.complex64 if _args.default_float() != np.float64 else np.complex128)
-    return jnp.array(values, copy=True)
+    return placed(values if isinstance(data, list | tuple | int | float) else values.copy())
 
 
 def _kinds(values: np.ndarray) -> str:
@@ -161,7 +163,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    return _finish(jnp.array(ndarray, copy=True), None, False)
+    return _finish(placed(ndarray.copy()), None, False)
 
 
 class _Copied:

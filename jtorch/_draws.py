@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jtorch._twister import Twister, fused
 from jtorch.ops import _args, fills, sampling
+from jtorch.ops._placing import placed
 from jtorch.ops._program import Kept
 from jtorch.ops.dropout import _alpha_dropout, _alpha_dropout_but, _dropout, _dropout_but, kept_shape
 
@@ -261,7 +261,7 @@ def draw(stream: Twister, op: Any, traced: Sequence, static: tuple) -> Any:
     else:
         drawn = twins[op.name](stream, tuple(aval.shape[i] for i in order), aval.dtype, **named)
         drawn = np.transpose(drawn, np.argsort(order))
-    return jnp.asarray(drawn) if isinstance(drawn, np.ndarray) else drawn
+    return placed(drawn) if isinstance(drawn, np.ndarray) else drawn
 
 
 def _result(op: Any, arrays: list, static: tuple) -> Any:

@@ -5,6 +5,7 @@ are in `sampling`. Small results are made by NumPy, which costs no compilation f
 that compiled code holds no large constants.
 """
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -16,23 +17,36 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, DType, Scalar, op
+from jtorch.ops._placing import placed
 from jtorch.ops.shape import sizes_of
 
 _SMALL = 2**14
 
 
 def _shape(sizes: tuple, size: Any, name: str) -> tuple[int, ...]:
-    _args.check(sizes or size is not None, f"{name}(): expected sizes, got none", TypeError)
+    if not sizes and size is None:
+        _args.fail(f"{name}(): expected sizes, got none", TypeError)
     shape = sizes_of(sizes, (size,) if isinstance(size, int) else size)
-    _args.check(all(n >= 0 for n in shape), f"{name}(): expected sizes of 0 or more, got {shape}", RuntimeError)
+    if shape and min(shape) < 0:
+        _args.fail(f"{name}(): expected sizes of 0 or more, got {shape}", RuntimeError)
     return shape
 
 
 def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Array:
+    if type(value) is int and math.prod(shape) <= _SMALL:
+        return placed(_filled_by_numpy(shape, value, dtype))
     if isinstance(value, complex) and not _args.is_complex(dtype):
         value = value.real
     value = np.asarray(value).astype(dtype)  # wraps negative numbers into unsigned dtypes
-    return jnp.asarray(np.full(shape, value)) if math.prod(shape) <= _SMALL else jnp.full(shape, value)
+    return placed(np.full(shape, value)) if math.prod(shape) <= _SMALL else _spread(value, shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _filled_by_numpy(shape: tuple[int, ...], value: int, dtype: np.dtype) -> np.ndarray:
+    return np.full(shape, np.asarray(value).astype(dtype))
+
+
+_spread = jax.jit(jnp.broadcast_to, static_argnums=1)
 
 
 def _dtype(dtype: Any, default: Any = None) -> np.dtype:
@@ -80,21 +94,27 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: Any = No
     return _filled(_shape((tuple(size),), None, "empty_strided"), 0, _dtype(dtype))
 
 
+@functools.cache
+def _limits(dtype: np.dtype) -> tuple[Any, Any]:
+    """The least and the greatest number that torch lets a dtype hold."""
+    if _args.is_inexact(dtype):
+        most = float(jnp.finfo(dtype).max)
+        return -most, most
+    info = jnp.iinfo(dtype)
+    return -int(info.max) if info.min == 0 else int(info.min), int(info.max)
+
+
 def _check_holds(name: str, value: Any, dtype: np.dtype) -> None:
     """Raise where a Python number does not fit the dtype, as torch does."""
     if isinstance(value, complex):
         fits = _args.is_complex(dtype) or value.imag == 0
-    elif isinstance(value, float) and not math.isfinite(value):
-        fits = True
-    elif _args.is_inexact(dtype):
-        limit = float(jnp.finfo(dtype).max)
-        fits = -limit <= value <= limit
-    elif dtype == np.bool_:
+    elif (isinstance(value, float) and not math.isfinite(value)) or dtype == np.bool_:
         fits = True
     else:
-        info = jnp.iinfo(dtype)
-        fits = (-int(info.max) if info.min == 0 else int(info.min)) <= value <= int(info.max)
-    _args.check(fits, f"{name}(): expected a value that {dtype} can hold, got {value}", RuntimeError)
+        least, most = _limits(dtype)
+        fits = least <= value <= most
+    if not fits:
+        _args.fail(f"{name}(): expected a value that {dtype} can hold, got {value}", RuntimeError)
 
 
 def _number_dtype(value: Any) -> np.dtype:
@@ -115,7 +135,8 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: Any = None) -> Array:
     Shape: () -> size
     Raises: RuntimeError for negative sizes or a value that the dtype cannot hold.
     """
-    _args.check(not isinstance(size, int), f"full(): expected a sequence of sizes, got {size}", TypeError)
+    if isinstance(size, int):
+        _args.fail(f"full(): expected a sequence of sizes, got {size}", TypeError)
     shape = _shape((tuple(size),), None, "full")
     if isinstance(fill_value, jax.Array):
         _args.check(fill_value.ndim == 0, "full(): expected a number or a 0-d array as fill_value", TypeError)
@@ -133,7 +154,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None) -> Array:
     """
     m = n if m is None else m
     _args.check(n >= 0 and m >= 0, f"eye(): expected sizes of 0 or more, got {n} and {m}", RuntimeError)
-    return jnp.asarray(np.eye(n, m, dtype=_dtype(dtype))) if n * m <= _SMALL else jnp.eye(n, m, dtype=_dtype(dtype))
+    return placed(np.eye(n, m, dtype=_dtype(dtype))) if n * m <= _SMALL else jnp.eye(n, m, dtype=_dtype(dtype))
 
 
 # ranges
@@ -154,7 +175,7 @@ def _counted(count: int, start: Any, step: Any, dtype: np.dtype) -> Array:
     whole = float(start).is_integer() and float(step).is_integer()
     if count <= _SMALL or not (whole or _args.is_complex(dtype)):
         steps = np.arange(count) if whole and abs(start) < 2**62 else np.arange(count, dtype=np.float64)
-        return jnp.asarray((start + steps * step).astype(dtype))
+        return placed((start + steps * step).astype(dtype))
     return jnp.arange(count, dtype=dtype) * jnp.asarray(step, dtype) + jnp.asarray(start, dtype)
 
 
@@ -171,12 +192,14 @@ def arange(*values: Any, start: Any = None, end: Any = None, step: Any = None, d
     named = dict(zip(names, given, strict=False)) | {
         k: _plain(v) for k, v in (("start", start), ("end", end), ("step", step)) if v is not None
     }
-    _args.check(len(given) <= 3 and "end" in named, f"arange(): expected [start,] end[, step], got {values}", TypeError)
+    if len(given) > 3 or "end" not in named:
+        _args.fail(f"arange(): expected [start,] end[, step], got {values}", TypeError)
     start, end, step = named.get("start", 0), named["end"], named.get("step", 1)
     _args.check(step != 0, "arange(): expected a step other than 0", RuntimeError)
-    _args.check(math.isfinite(end - start), f"arange(): expected finite bounds, got {start} and {end}", RuntimeError)
-    towards = (end - start) * step >= 0
-    _args.check(towards, f"arange(): expected a step towards the end, got {start}, {end}, {step}", RuntimeError)
+    if not math.isfinite(end - start):
+        _args.fail(f"arange(): expected finite bounds, got {start} and {end}", RuntimeError)
+    if (end - start) * step < 0:
+        _args.fail(f"arange(): expected a step towards the end, got {start}, {end}, {step}", RuntimeError)
     floats = any(isinstance(x, float) for x in (start, end, step))
     kind = _dtype(dtype, _args.default_float() if floats else _args.long_dtype())
     _args.check(kind != np.bool_, "arange(): expected a dtype other than bool", NotImplementedError)
@@ -216,7 +239,7 @@ def _spaced(start: Any, end: Any, steps: int, dtype: Any, name: str, curve: Call
     values = np.where(
         at < max(steps // 2, 1), first + step * at.astype(wide), last - step * (steps - 1 - at).astype(wide)
     )
-    return jnp.asarray(curve(values.astype(wide)).astype(kind))
+    return placed(curve(values.astype(wide)).astype(kind))
 
 
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Op, Scalar, derived, op
+from jtorch.ops._placing import placed
 from jtorch.ops.shape import dtype_of
 from jtorch.ops.subscript import Spec, encode, joint_shape
 
@@ -112,8 +113,8 @@ def gather_counted(input: Array, arrays: Sequence[Array], spec: Spec) -> Array:
     if not all(on_host(x) for x in (input, *arrays)):
         return gather_index(input, arrays, spec)
     places, indices = _halves(arrays, spec)
-    current = slice_view(input, places, Spec(spec.basic))
-    return jnp.asarray(np.asarray(current)[subscript(spec.advanced, [np.asarray(i) for i in indices])])
+    current = slice_view(input, places, Spec(spec.basic)) if spec.basic else input
+    return placed(np.asarray(current)[subscript(spec.advanced, [np.asarray(i) for i in indices])])
 
 
 def on_host(array: Any) -> bool:
