@@ -6,11 +6,11 @@ in a process of its own: `python -m benchmarks.steps WORK CANDIDATE` prints its 
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -190,7 +190,7 @@ class FirstCall(NamedTuple):
 
     time: Timing
     program: int | None  # of the largest program, by XLA's account; None: not one program, or not XLA's
-    resident: int  # of the process at its peak, with its libraries and what compiling took
+    resident: int | None  # of the process at its peak, with its libraries and what compiling took
 
 
 def measure_first_calls(work: str, names: list[str], rounds: int) -> dict[str, FirstCall]:
@@ -222,9 +222,17 @@ def _first_call(work: str, name: str) -> dict[str, Any]:
     for _ in range(3):
         jax.block_until_ready(step())
     one_program = not name.startswith("torch") and not name.endswith("eager")
-    unit = 1 if sys.platform == "darwin" else 1024
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"seconds": seconds, "program": _program_size() if one_program else None, "resident": resident}
+    program = _program_size() if one_program else None
+    return {"seconds": seconds, "program": program, "resident": _peak_resident()}
+
+
+def _peak_resident() -> int | None:
+    """Bytes; None where the system has no /proc. getrusage would tell the parent's peak, which outlives exec on Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _program_size() -> int:
