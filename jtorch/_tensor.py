@@ -158,7 +158,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def _assign(self, array: Any, edge: Any) -> "Tensor":
         """Take the result of an in-place op: checked, written through, its place on the tape with it."""
         if array.dtype != self._value().dtype:
-            array = array.astype(self._raw_value.dtype)
+            array = _args.cast(array, self._raw_value.dtype)
         array = _devices.beside(array, self._raw_value)
         if self._base is not None and self._is_settled_view():
             self._write(array, edge)
@@ -210,7 +210,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         self._check_inplace()
         if tuple(value.shape) != tuple(self.shape):
             self._base, self._chain = None, ()
-            self._put(value.astype(self._raw_value.dtype))
+            self._put(_args.cast(value, self._raw_value.dtype))
         else:
             self._assign(value, None)
 

@@ -9,6 +9,7 @@ import operator
 import hypothesis
 import jax
 import parity
+import pytest
 import torch
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def test_promotion(request):
                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
     @hypothesis.given(st.sampled_from((*OPS, *FUNCTIONS)), _operands, _operands)
     @hypothesis.example("lerp", ("int8", "tensor"), ("int8", "tensor"))
+    @hypothesis.example("true_divide", ("bool", "tensor"), (False, "number"))
     def agree(name, one, two):
         kinds = {str(what) for what, kind in (one, two) if kind != "number"}
         if not kinds or not jax.config.jax_enable_x64 or _has_half_complex(one, two):
@@ -102,3 +104,28 @@ def test_weights_between_dtypes():
         for weight in (1, 0.5, 0.5j):
             parity.agree(lambda lib: lib.lerp(*lib.tensor([[1], [3]], dtype=getattr(lib, dtype)), weight))  # noqa: B023
             parity.agree(lambda lib: lib.lerp(*lib.tensor([[1], [3]], dtype=getattr(lib, dtype)), lib.tensor(weight)))  # noqa: B023
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bools_are_numbers_beside_nan(compiled):
+    """XLA by itself makes 0 of the product of False and NaN."""
+    products = [
+        lambda mask, x: mask * x,
+        lambda mask, x: mask.to(x.dtype) * x,
+        lambda mask, x: mask.long() * x,
+        lambda mask, x: mask / (x * 0),
+        lambda mask, x: x.heaviside(x) * x,
+        lambda mask, x: x.clone().gt_(0) * x,
+        lambda mask, x: x.clone().copy_(mask) * x,
+        lambda mask, x: (x.isfinite() & mask).half().float() * x,
+        lambda mask, x: (
+            mask.logical_not() * x.to(jtorch.complex64 if isinstance(x, jtorch.Tensor) else torch.complex64)
+        ),
+    ]
+    for i, product in enumerate(products):
+        run = jtorch.compile(product) if compiled else product
+        mine, yours = (
+            f(lib.tensor([True, False, True]), lib.tensor([float("nan"), float("inf"), 2.0]))
+            for lib, f in ((jtorch, run), (torch, product))
+        )
+        parity.same(mine, yours, f"product {i}")

@@ -142,12 +142,23 @@ def _number_dtype(value: Any) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(wide)
 
 
+def cast(x: Array, dtype: Any) -> Array:
+    """The array in another dtype.
+
+    Of the product of converted bools and x XLA makes a choice between x and 0, also where x is NaN or infinite. Chosen numbers
+    it multiplies.
+    """
+    if x.dtype == jnp.bool_ and is_inexact(dtype):
+        return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
+    return x.astype(dtype)
+
+
 def promote(*values: Any, to_float: bool = False) -> tuple:
     """The values as arrays of their common dtype (None passes through); `to_float` makes integers the default float."""
     dtype = result_type(*(x for x in values if x is not None))
     if to_float and is_integral(dtype):
         dtype = default_float()
-    return tuple(x if x is None else jnp.asarray(x).astype(dtype) for x in values)
+    return tuple(x if x is None else cast(jnp.asarray(x), dtype) for x in values)
 
 
 def can_cast(source: Any, target: Any) -> bool:

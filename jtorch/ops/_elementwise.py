@@ -37,7 +37,7 @@ def computing_dtype(dtype: Any) -> Any:
 def as_computed(x: Any, dtype: Any, computing: Any) -> Array:
     """An operand of common dtype `dtype` in the dtype that is computed with. A scalar skips the rounding to 16 bits."""
     x = jnp.asarray(x)
-    return (x if x.ndim == 0 else x.astype(dtype)).astype(computing)
+    return _args.cast(x if x.ndim == 0 else _args.cast(x, dtype), computing)
 
 
 def _is_operand(parameter: inspect.Parameter) -> bool:

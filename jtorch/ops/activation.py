@@ -321,7 +321,7 @@ def _along(function, name: str, input: Array, dim: int | None, stacklevel: Any, 
     if not isinstance(stacklevel, int):  # torch.softmax(input, dim, dtype)
         dtype = _args.to_dtype(stacklevel)
     if dtype is not None:
-        input = input.astype(dtype)
+        input = _args.cast(input, dtype)
     dim = _softmax_dim(name, input, dim)
     require_float(name, input)
     if input.ndim == 0 or input.size == 0:

@@ -18,7 +18,7 @@ def _to_copy(input: Array, dtype: DType) -> Array:
     """
     if _args.is_complex(input.dtype) and not _args.is_complex(dtype):
         input = input.real
-    return input.astype(dtype)
+    return _args.cast(input, dtype)
 
 
 @op(method=False, function=False, eager=True)

@@ -22,7 +22,7 @@ _ROWS, _ROW = 2048, 16  # how many rows are added up one by one at most, and of 
 def _running(name: str, input: Array, dim: int, dtype: DType | None, function: Callable) -> Array:
     dtype = accumulating_dtype(input, dtype)
     x, axis = along(input, dim, name, filled=False)
-    return function(x.astype(dtype).astype(computing_dtype(dtype)), axis).astype(dtype).reshape(input.shape)
+    return function(_args.cast(x, dtype).astype(computing_dtype(dtype)), axis).astype(dtype).reshape(input.shape)
 
 
 def _cumsum_on_cpu(x: Array, axis: int) -> Array:

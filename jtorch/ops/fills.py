@@ -64,7 +64,7 @@ def bernoulli_like(input: Array, p: Scalar = 0.5, *, key: Key | None = None) -> 
     p = jnp.asarray(p)
     require_float("bernoulli_", *([] if p.aval.weak_type else [p]))
     p = jax.lax.stop_gradient(p if _args.is_float(p.dtype) else p.astype(jnp.float32))
-    return jax.random.bernoulli(key, expand.body(p, *input.shape)).astype(input.dtype)
+    return _args.cast(jax.random.bernoulli(key, expand.body(p, *input.shape)), input.dtype)
 
 
 def _check_exponential(input, lambd=1.0, key=None):

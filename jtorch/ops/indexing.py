@@ -181,7 +181,7 @@ def as_dtype(value: Any, dtype: Any) -> Array:
             not value.aval.weak_type, f"index: expected a value for {dtype}, got a complex number", RuntimeError
         )
         value = value.real
-    return value.astype(dtype)
+    return _args.cast(value, dtype)
 
 
 def _fitted(value: Array, shape: tuple) -> Array:

@@ -130,7 +130,7 @@ def ldexp(input: Array, other: Array) -> Array:
     scale = power.body(2.0, other)
     dtype = _args.result_type(input, scale)
     input, scale = broadcast("ldexp", input, scale)
-    return input.astype(dtype) * scale.astype(dtype)
+    return _args.cast(input, dtype) * scale.astype(dtype)
 
 
 # logarithms of sums and products

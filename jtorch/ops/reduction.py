@@ -26,7 +26,7 @@ def sum(
     Shape: (*) -> (* without dim)
     """
     dtype = accumulating_dtype(input, dtype)
-    return jnp.sum(input.astype(dtype), axes_of(dim, input.ndim, "sum"), keepdims=keepdim).astype(dtype)
+    return jnp.sum(_args.cast(input, dtype), axes_of(dim, input.ndim, "sum"), keepdims=keepdim).astype(dtype)
 
 
 def _check_mean(name: str, input: Array, dtype: DType | None) -> None:
@@ -46,7 +46,7 @@ def mean(
     """
     _check_mean("mean", input, dtype)
     dtype = input.dtype if dtype is None else dtype
-    x = input.astype(dtype).astype(computing_dtype(dtype))
+    x = _args.cast(input, dtype).astype(computing_dtype(dtype))
     return jnp.mean(x, axes_of(dim, input.ndim, "mean"), keepdims=keepdim).astype(dtype)
 
 
@@ -90,7 +90,7 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     Shape: (*) -> (* without dim)
     """
     dtype = accumulating_dtype(input, dtype)
-    x = input.astype(dtype).astype(computing_dtype(dtype))
+    x = _args.cast(input, dtype).astype(computing_dtype(dtype))
     return jnp.prod(x, axes_of(dim, input.ndim, "prod"), keepdims=keepdim and dim is not None).astype(dtype)
 
 

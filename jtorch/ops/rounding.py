@@ -145,7 +145,7 @@ def heaviside(input: Array, values: Array) -> Array:
 
 @elementwise("bif", error=RuntimeError)
 def _heaviside(input: Array, values: Array) -> Array:
-    return jnp.where(input == 0, values, (input > 0).astype(values.dtype))
+    return jnp.where(input == 0, values, _args.cast(input > 0, values.dtype))
 
 
 @op(inplace=True)

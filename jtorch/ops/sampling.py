@@ -204,7 +204,7 @@ def bernoulli(input: Array, p: Scalar | None = None, *, key: Key | None = None) 
         require_float("bernoulli", input)
     require("bernoulli", input.dtype, "bif")
     probability = jax.lax.stop_gradient(input) if p is None else jnp.asarray(p, jnp.float32)
-    return jax.random.bernoulli(key, probability, input.shape).astype(input.dtype)
+    return _args.cast(jax.random.bernoulli(key, probability, input.shape), input.dtype)
 
 
 def _check_poisson(input, key=None):

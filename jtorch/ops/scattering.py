@@ -356,4 +356,4 @@ def as_strided_scatter(
         src.shape == shape, f"as_strided_scatter(): expected src of shape {shape}, got {src.shape}", RuntimeError
     )
     places = strided_places("as_strided_scatter", input.size, size, stride, storage_offset)
-    return overwrite(input.reshape(-1), src.astype(input.dtype), (places,), _FLAT).reshape(input.shape)
+    return overwrite(input.reshape(-1), _args.cast(src, input.dtype), (places,), _FLAT).reshape(input.shape)
