@@ -81,7 +81,7 @@ def _split(x: Array, at: float) -> tuple[Array, Array, Array]:
 def _first_kind(x: Array, order: int) -> Array:
     small, near, far = _split(jnp.abs(x), 2.0)
     series = _series(-near * near / 4, _plain(order)) * (near / 2) ** order
-    value = jnp.where(small, series, jnp.where(far == jnp.inf, 0, _hankel(far, order)[0]))
+    value = jnp.where(small, series, jnp.where(far == jnp.inf, jnp.nan, _hankel(far, order)[0]))
     return jnp.where(x < 0, -value, value) if order else value
 
 
@@ -91,7 +91,7 @@ def _second_kind(x: Array, order: int) -> Array:
     q, half = -near * near / 4, near / 2
     series = jnp.log(half) * _series(q, _plain(order)) - _series(q, _logarithmic(order))
     series = 2 / jnp.pi * (series * half**order - (1 / near if order else 0))
-    value = jnp.where(small, series, jnp.where(far == jnp.inf, 0, _hankel(far, order)[1]))
+    value = jnp.where(small, series, jnp.where(far == jnp.inf, jnp.nan, _hankel(far, order)[1]))
     return jnp.where(x > 0, value, jnp.where(x == 0, -jnp.inf, jnp.nan))
 
 

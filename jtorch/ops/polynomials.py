@@ -15,9 +15,9 @@ from jtorch.ops._op import Array, Op, Scalar, op
 
 
 def _degrees(n: Array) -> Array:
-    """Whole degrees; those that are no numbers count as negative."""
+    """Whole degrees; those that are no numbers, or none that 64 bits hold, count as negative."""
     limit = float(np.iinfo(np.int32).max)
-    return jnp.where(jnp.isfinite(n), jnp.clip(n, -1, limit), -1).astype(np.int32)
+    return jnp.where(jnp.abs(n) < 2.0**63, jnp.clip(n, -1, limit), -1).astype(np.int32)
 
 
 def _recurred(x: Array, degree: Array, first: Array, step: Callable) -> Array:

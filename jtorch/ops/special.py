@@ -238,9 +238,9 @@ def special_zeta(input: Array | Scalar, other: Array | Scalar) -> Array:
     Shape: (*), (*) -> (*), broadcast
     """
     endless, pole = input == jnp.inf, (other <= 0) & (other == jnp.floor(other))
-    limit = jnp.where(other == 1, 1, jnp.where(pole | ((other > 0) & (other < 1)), jnp.inf, jnp.nan))
+    limit = jnp.where(other == 1, 1, jnp.where((other > 0) & (other < 1), jnp.inf, jnp.nan))
     value = functions.zeta(jnp.where(endless, 2, input), other)
-    return jnp.where(input < 1, jnp.nan, jnp.where(endless, limit, value))
+    return jnp.where(input < 1, jnp.nan, jnp.where(pole, jnp.inf, jnp.where(endless, limit, value)))
 
 
 def _cotangent_slope(n: int, cot: Array) -> Array:
@@ -264,7 +264,9 @@ def _polygamma(n: int, x: Array) -> Array:
     rest = x - jnp.round(x)
     angle = np.pi * jnp.where(below & (rest != 0), rest, 0.25)
     mirrored = -sign * value - float(np.pi ** (n + 1)) * _cotangent_slope(n, jnp.cos(angle) / jnp.sin(angle))
-    return jnp.where(below, jnp.where(rest == 0, sign * jnp.inf, mirrored), value)
+    found = jnp.where(below, jnp.where(rest == 0, sign * jnp.inf, mirrored), value)
+    far = (0, jnp.nan) if n == 1 else (jnp.nan, sign * jnp.inf)  # as torch's zeta function has it
+    return jnp.where(jnp.isinf(x), jnp.where(x > 0, *far), found)
 
 
 @_polygamma.defjvp
