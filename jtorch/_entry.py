@@ -309,7 +309,7 @@ class Entry:
             box = self.sources[i].tensor()
             if box._base is None:
                 box._raw_value = outs[at]
-                box._version += 1
+                box._counter()[0] += 1
             else:
                 box._rebind(outs[at])
             at += 1
