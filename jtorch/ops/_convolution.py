@@ -8,7 +8,7 @@ form of the value, a custom_jvp computes tangents in another way, chosen for wha
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -127,11 +127,8 @@ def _by_patches(x: Array, w: Array, window: Window) -> Array:
 
 
 def _by_patches_jvp(window, primals, tangents):
-    (x, w), (dx, dw) = primals, tangents
-    y = _by_patches(x, w, window)
-    terms = [] if isinstance(dx, SymbolicZero) else [_by_patches(dx, w, window)]
-    terms += [] if isinstance(dw, SymbolicZero) else [_dense(x, dw, window)]
-    return y, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(y)
+    (x, w), y = primals, _by_patches(*primals, window)
+    return y, _added(y, tangents, lambda dx: _by_patches(dx, w, window), lambda dw: _dense(x, dw, window))
 
 
 _by_patches.defjvp(_by_patches_jvp, symbolic_zeros=True)
@@ -153,11 +150,39 @@ def _looped(x: Array, w: Array, window: Window, groups: int) -> Array:
 
 def _pointwise(x: Array, w: Array, window: Window) -> Array:
     """A kernel of one element: a matrix product."""
-    every = (slice(None), slice(None), *(slice(None, None, s) for s in window.stride))
-    x = x[every]
-    flat = x.reshape(*x.shape[:2], -1)
-    out = lax.dot_general(w.reshape(w.shape[:2]), flat, (((1,), (1,)), ((), ())), precision=_args.precision())
-    return jnp.moveaxis(out, 1, 0).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+    x = x[(slice(None), slice(None), *(slice(None, None, s) for s in window.stride))]
+    flat, kernel = x.reshape(*x.shape[:2], -1), w.reshape(w.shape[:2])
+    product = _product_of_large if flat.shape[2] >= 2 * max(kernel.shape) else _product
+    return product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+
+
+def _product(x: Array, w: Array) -> Array:
+    """Shape: (N, C, S), (O, C) -> (N, O, S)"""
+    return jnp.moveaxis(lax.dot_general(w, x, (((1,), (1,)), ((), ())), precision=_args.precision()), 1, 0)
+
+
+@jax.custom_jvp
+def _product_of_large(x: Array, w: Array) -> Array:
+    """`_product` of large images, whose gradients are faster image by image."""
+    return _product(x, w)
+
+
+def _product_jvp(primals, tangents):
+    (x, w), y = primals, _product_of_large(*primals)
+    return y, _added(y, tangents, lambda dx: _product_by_image(dx, w), lambda dw: _product_by_image(x, dw))
+
+
+_product_of_large.defjvp(_product_jvp, symbolic_zeros=True)
+
+
+def _product_by_image(x: Array, w: Array) -> Array:
+    return jnp.matmul(jnp.broadcast_to(w, (len(x), *w.shape)), x, precision=_args.precision())
+
+
+def _added(y: Array, tangents: Sequence, *forms: Callable) -> Array:
+    """The tangent of a product: what each form makes of its factor's tangent, where there is one."""
+    terms = [form(t) for form, t in zip(forms, tangents, strict=True) if not isinstance(t, SymbolicZero)]
+    return functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(y)
 
 
 def _by_depth(x: Array, w: Array, window: Window) -> Array:

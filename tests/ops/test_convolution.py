@@ -16,6 +16,8 @@ SHAPES = [
     ((34, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1),  # more than one block of patches
     ((2, 16, 9, 9), (8, 16, 3, 3), 2, 1, 1),
     ((3, 4, 17), (5, 4, 4), 3, 2, 1),
+    ((3, 4, 8, 6), (5, 4, 1, 1), (1, 2), 0, 1),  # large images for a kernel of one element
+    ((3, 4, 2, 2), (5, 4, 1, 1), 1, 0, 1),
     ((2, 3, 5, 6, 7), (4, 3, 2, 3, 2), (1, 2, 1), 1, 1),
 ]
 
@@ -46,9 +48,11 @@ def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride,
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-9 * abs(theirs).max().item())
 
 
-def test_a_narrow_convolution_has_tangents_of_either_argument():
-    x, w, dx, dw = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(4, 2, 8, 8), (3, 2, 3, 3)] * 2))
-    of_x, of_w = lambda x: ops.conv2d(x, w, padding=1), lambda w: ops.conv2d(x, w, padding=1)
+@pytest.mark.parametrize("size", [1, 3])
+def test_tangents_of_either_argument(size):
+    shapes = [(4, 2, 8, 8), (3, 2, size, size)] * 2
+    x, w, dx, dw = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
+    of_x, of_w = lambda x: ops.conv2d(x, w), lambda w: ops.conv2d(x, w)
     np.testing.assert_allclose(jax.jvp(of_x, (x,), (dx,))[1], of_x(dx), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(jax.jvp(of_w, (w,), (dw,))[1], of_w(dw), rtol=1e-5, atol=1e-5)
 
