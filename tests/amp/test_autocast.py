@@ -266,4 +266,10 @@ def _layer(lib, name, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, dtype):
-    assert _layer(jtorch, name, dtype) == _layer(torch, name, dtype)
+    try:
+        theirs = _layer(torch, name, dtype)
+    except RuntimeError as error:
+        if "could not create a primitive" not in str(error):
+            raise
+        pytest.skip(f"torch has no 16-bit form of it for this processor: {str(error).splitlines()[0]}")
+    assert _layer(jtorch, name, dtype) == theirs
