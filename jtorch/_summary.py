@@ -18,7 +18,7 @@ from jtorch.ops import _args
 _FREE = {
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "bitcast_convert_type",
     "device_put", "dynamic_slice", "dynamic_update_slice", "eq", "gather", "ge", "gt", "iota", "le", "lt", "ne",
-    "not", "and", "or", "xor", "pad", "reshape", "rev", "scatter", "select_n", "slice", "squeeze", "split",
+    "not", "and", "or", "xor", "pad", "reshape", "rev", "scatter", "select_n", "slice", "squeeze", "split", "stack", "unstack",
     "stop_gradient", "transpose", "expand_dims", "is_finite", "random_bits", "random_seed", "random_wrap",
     "random_unwrap", "random_fold_in", "random_split", "threefry2x32", "shift_left", "shift_right_logical",
     "shift_right_arithmetic", "optimization_barrier",

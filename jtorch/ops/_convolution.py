@@ -17,7 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jtorch.ops import _args
-from jtorch.ops._backend import on_cpu
+from jtorch.ops._backend import fixed, on_cpu
 from jtorch.ops._op import Array
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
@@ -94,7 +94,8 @@ def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
         return _pointwise(x, w, window)
     if w.ndim == 5:
         return _by_depth(x, w, window)
-    if w.shape[1] <= _NARROW and math.prod(w.shape[2:]) <= _ELEMENTS and not jnp.iscomplexobj(x):
+    narrow = w.shape[1] <= _NARROW and math.prod(w.shape[2:]) <= _ELEMENTS
+    if narrow and fixed(*x.shape) and not jnp.iscomplexobj(x):
         return _by_patches(x, w, window)
     return _dense(x, w, window)
 
@@ -111,14 +112,14 @@ def _dense(x: Array, w: Array, window: Window) -> Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _by_patches(x: Array, w: Array, window: Window) -> Array:
     """Some images at a time as a product of the kernel with their patches. The gradient of the kernel is `_dense`'s."""
-    sizes, count = window.sizes(x.shape[2:], w.shape[2:]), x.shape[0]
-    most = max(1, _BLOCK // (w[0].size * math.prod(sizes)))
+    sizes, count, terms = window.sizes(x.shape[2:], w.shape[2:]), x.shape[0], math.prod(w.shape[1:])
+    most = max(1, _BLOCK // (terms * math.prod(sizes)))
     block = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
 
     @jax.checkpoint  # otherwise the patches would be kept for the transposition
     def of_block(images: Array, w: Array) -> Array:
         patches = jnp.stack(list(_parts(images, w.shape[2:], window)), 2)  # B C K *S'
-        patches = jnp.moveaxis(patches, 0, 2).reshape(w[0].size, -1)
+        patches = jnp.moveaxis(patches, 0, 2).reshape(terms, -1)
         y = jnp.matmul(w.reshape(w.shape[0], -1), patches, precision=_args.precision())
         return jnp.moveaxis(y.reshape(w.shape[0], block, *sizes), 1, 0)
 
@@ -152,7 +153,8 @@ def _pointwise(x: Array, w: Array, window: Window) -> Array:
     """A kernel of one element: a matrix product."""
     x = x[(slice(None), slice(None), *(slice(None, None, s) for s in window.stride))]
     flat, kernel = x.reshape(*x.shape[:2], -1), w.reshape(w.shape[:2])
-    product = _product_of_large if flat.shape[2] >= 2 * max(kernel.shape) else _product
+    large = fixed(*x.shape) and flat.shape[2] >= 2 * max(kernel.shape)
+    product = _product_of_large if large else _product
     return product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
 
 
