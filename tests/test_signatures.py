@@ -29,10 +29,6 @@ ABSENT: dict[str, str] = {
     "nn.functional.has_torch_function_variadic": _TORCHSCRIPT,
     "nn.functional.ScalingType": _SCALED,
     "nn.functional.SwizzleType": _SCALED,
-    **dict.fromkeys(
-        ["linalg.ldl_factor", "linalg.ldl_factor_ex", "linalg.ldl_solve"],
-        "JAX has no factorization of symmetric indefinite matrices",
-    ),
     "signal.windows.windows": "the file of torch's own package; each function is in signal.windows itself",
     "nn.utils.rnn.bind": "a function of torch's own file, None-safe application",
 }

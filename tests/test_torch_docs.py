@@ -31,6 +31,8 @@ RANDOM = re.compile(
     r"Dropout|dropout|RReLU|rrelu|[Ff]ractional|gumbel|bernoulli|multinomial|normal|poisson|rand|Transformer|seed|uniform|init\.|is_pruned"
 )
 """Names whose own draws cannot be shared: for these the shapes are compared, not the values."""
+ROUNDING = {"linalg.inv", "linalg.lu_solve"}
+"""Examples that show what rounding leaves of a random system, which is another number on each processor."""
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]?\d+)?|\binf\b|\bnan\b)")
 
 
@@ -198,7 +200,7 @@ def settings_restored():
 def test_docs(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # some examples write files
     theirs, ours = Session(torch, monkeypatch), Session(jtorch, monkeypatch)
-    values = not RANDOM.search(name)
+    values = not RANDOM.search(name) and name not in ROUNDING
     for source in statements(DOCS[name]):
         values = values and not re.search(r"manual_seed|Generator|bernoulli|multinomial|torch\.normal|dropout", source)
         before = dict(theirs.names)
