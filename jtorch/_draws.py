@@ -11,8 +11,8 @@ import numpy as np
 
 from jtorch._twister import Twister, fused
 from jtorch.ops import _args, fills, sampling
+from jtorch.ops._kept import Kept
 from jtorch.ops._placing import placed
-from jtorch.ops._program import Kept
 from jtorch.ops.dropout import _alpha_dropout, _alpha_dropout_but, _dropout, _dropout_but, kept_shape
 
 twins: dict[str, Callable] = {}

@@ -21,7 +21,8 @@ from jax.core import Tracer
 
 from jtorch.ops import _args, _autocast
 from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types
-from jtorch.ops._program import Kept, Program
+from jtorch.ops._kept import Kept
+from jtorch.ops._program import Program
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jtorch.ops._program import Kept
+from jtorch.ops._kept import Kept
 
 _boxes: dict[tuple, jax.Array] = {}
 _met: set[tuple] = set()

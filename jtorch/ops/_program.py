@@ -6,20 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._kept import Kept
 from jtorch.ops._recording import Recording
 
 Array = jax.Array
-
-
-class Kept(dict):
-    """What was made once and may be asked for again, at most `MOST` entries: a new one then takes the oldest's place."""
-
-    MOST = 1024
-
-    def __setitem__(self, key, value):
-        while len(self) >= self.MOST and key not in self:
-            self.pop(next(iter(self)), None)
-        super().__setitem__(key, value)
 
 
 class Program:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import jaxpr_as_fun
 
+from jtorch.ops._kept import Kept
+
 INPUT, OUTPUT, AGAIN, KEPT = range(4)
 """Where something that a pullback needs comes from: as it is, worked out again, or kept by the forward."""
 
@@ -43,7 +45,7 @@ class Recording:
     def __init__(self, record: Callable, finish: Callable, name: str):
         self.record = record
         self.finish = finish
-        self._linear: dict[Any, _Linear] = {}
+        self._linear = Kept()
 
         def forward(*flat):
             linear = self._linearized(flat)

@@ -1,7 +1,7 @@
 """What is kept of compiled programs."""
 
 import jtorch
-from jtorch.ops._program import Kept
+from jtorch.ops._kept import Kept
 
 
 def test_as_many_as_fit():
