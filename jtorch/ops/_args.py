@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 Array = jax.Array
 
@@ -151,6 +152,11 @@ def cast(x: Array, dtype: Any) -> Array:
     if x.dtype == jnp.bool_ and is_inexact(dtype):
         return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
     return x.astype(dtype)
+
+
+def fixed(shape: Sequence) -> bool:
+    """Whether all sizes are numbers: exported programs may leave some open, and no form can be chosen by those."""
+    return not any(map(export.is_symbolic_dim, shape))
 
 
 def promote(*values: Any, to_float: bool = False) -> tuple:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-from typing import Any
 
 import jax
 
@@ -12,11 +11,6 @@ _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 def on_cpu() -> bool:
     """Whether programs are compiled for the CPU."""
     return jax.default_backend() == "cpu"
-
-
-def fixed(*sizes: Any) -> bool:
-    """Whether the sizes are numbers: those of exported programs may be unknowns, which nothing can be chosen by."""
-    return all(isinstance(size, int) for size in sizes)
 
 
 def compiler_options() -> dict[str, str]:

@@ -17,7 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jtorch.ops import _args
-from jtorch.ops._backend import fixed, on_cpu
+from jtorch.ops._backend import on_cpu
 from jtorch.ops._op import Array
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
@@ -95,7 +95,7 @@ def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
     if w.ndim == 5:
         return _by_depth(x, w, window)
     narrow = w.shape[1] <= _NARROW and math.prod(w.shape[2:]) <= _ELEMENTS
-    if narrow and fixed(*x.shape) and not jnp.iscomplexobj(x):
+    if narrow and _args.fixed(x.shape) and not jnp.iscomplexobj(x):
         return _by_patches(x, w, window)
     return _dense(x, w, window)
 
@@ -127,12 +127,10 @@ def _by_patches(x: Array, w: Array, window: Window) -> Array:
     return lax.map(lambda images: of_block(images, w), blocks).reshape(count, w.shape[0], *sizes)
 
 
+@functools.partial(_by_patches.defjvp, symbolic_zeros=True)
 def _by_patches_jvp(window, primals, tangents):
     (x, w), y = primals, _by_patches(*primals, window)
     return y, _added(y, tangents, lambda dx: _by_patches(dx, w, window), lambda dw: _dense(x, dw, window))
-
-
-_by_patches.defjvp(_by_patches_jvp, symbolic_zeros=True)
 
 
 def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -153,7 +151,7 @@ def _pointwise(x: Array, w: Array, window: Window) -> Array:
     """A kernel of one element: a matrix product."""
     x = x[(slice(None), slice(None), *(slice(None, None, s) for s in window.stride))]
     flat, kernel = x.reshape(*x.shape[:2], -1), w.reshape(w.shape[:2])
-    large = fixed(*x.shape) and flat.shape[2] >= 2 * max(kernel.shape)
+    large = _args.fixed(x.shape) and flat.shape[2] >= 2 * max(kernel.shape)
     product = _product_of_large if large else _product
     return product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
 
@@ -169,12 +167,10 @@ def _product_of_large(x: Array, w: Array) -> Array:
     return _product(x, w)
 
 
+@functools.partial(_product_of_large.defjvp, symbolic_zeros=True)
 def _product_jvp(primals, tangents):
     (x, w), y = primals, _product_of_large(*primals)
     return y, _added(y, tangents, lambda dx: _product_by_image(dx, w), lambda dw: _product_by_image(x, dw))
-
-
-_product_of_large.defjvp(_product_jvp, symbolic_zeros=True)
 
 
 def _product_by_image(x: Array, w: Array) -> Array:
@@ -225,10 +221,11 @@ def _shifted(x: Array, w: Array, window: Window) -> Array:
     return sum(a * b for a, b in zip(_shifts(x, w.shape[3:], window), factors, strict=True))
 
 
-@_shifted.defjvp
+@functools.partial(_shifted.defjvp, symbolic_zeros=True)
 def _shifted_jvp(window, primals, tangents):
-    (x, w), (dx, dw) = primals, tangents
-    return _shifted(x, w, window), _shifted_from_input(dx, w, window) + _shifted_from_kernel(x, dw, window)
+    (x, w), y = primals, _shifted(*primals, window)
+    forms = lambda dx: _shifted_from_input(dx, w, window), lambda dw: _shifted_from_kernel(x, dw, window)
+    return y, _added(y, tangents, *forms)
 
 
 def _kernel_elements(w: Array, window: Window) -> list[Array]:
@@ -347,10 +344,11 @@ def _spread(x: Array, w: Array, window: Window, stride: tuple) -> Array:
     return native(x, _turned(w, 1), window, 1, stride)
 
 
-@_spread.defjvp
+@functools.partial(_spread.defjvp, symbolic_zeros=True)
 def _spread_jvp(window, stride, primals, tangents):
-    (x, w), (dx, dw) = primals, tangents
-    return _spread(x, w, window, stride), _spread(dx, w, window, stride) + _spread_from_kernel(x, dw, window, stride)
+    (x, w), y = primals, _spread(*primals, window, stride)
+    forms = lambda dx: _spread(dx, w, window, stride), lambda dw: _spread_from_kernel(x, dw, window, stride)
+    return y, _added(y, tangents, *forms)
 
 
 def _spread_from_kernel(x: Array, w: Array, window: Window, stride: tuple) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._backend import fixed, on_cpu
+from jtorch.ops._backend import on_cpu
 from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, DType, Scalar, op
 from jtorch.ops._reducing import accumulating_dtype, along, iota
@@ -40,7 +40,9 @@ def cumsum(input: Array, dim: int, *, dtype: DType | None = None) -> Array:
 
     Shape: (*) -> (*)
     """
-    return _running("cumsum", input, dim, dtype, _cumsum_on_cpu if on_cpu() and fixed(*input.shape) else jnp.cumsum)
+    return _running(
+        "cumsum", input, dim, dtype, _cumsum_on_cpu if on_cpu() and _args.fixed(input.shape) else jnp.cumsum
+    )
 
 
 @op(inplace=True)

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._backend import fixed
 from jtorch.ops._floating import floating, wide
 from jtorch.ops._op import Array, Key, Scalar, derived, op
 from jtorch.ops.activation import leaky_relu
@@ -27,7 +26,7 @@ def kept_shape(shape: tuple[int, ...], kept_dims: int | None) -> tuple[int, ...]
 
 def kept(key: Array, p: Scalar, shape: tuple[int, ...]) -> Array:
     """Which elements stay where each goes with probability `p`: those whose 24 random bits are `p` or more as a fraction."""
-    if jax.config.jax_enable_x64 and fixed(*shape):  # a word of 64 bits costs as much as one of 32
+    if jax.config.jax_enable_x64 and _args.fixed(shape):  # a word of 64 bits costs as much as one of 32
         words = jax.random.bits(key, (-(-math.prod(shape) // 2),), jnp.uint64)
         bits = jax.lax.bitcast_convert_type(words, jnp.uint32).reshape(-1)[: math.prod(shape)].reshape(shape)
     else:
