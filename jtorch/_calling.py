@@ -141,14 +141,12 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
     for value in flat:
         if isinstance(value, Tensor):
             simple = plain and value._base is None and value._has_shape  # the usual one, for which this spares calls
-            if recording and not (simple and value._node is None and not value._requires_grad):
-                array = value._raw_value if simple else value._value()
-                if (edge := value._edge()) is not None:
-                    wanted += (len(arrays),)
-                    edges.append(edge)
-                value = array
-            else:
-                value = value._raw_value if simple else value._value()
+            array = value._raw_value if simple else value._value()
+            alone = not recording or (simple and value._node is None and not value._requires_grad)
+            if not alone and (edge := value._edge()) is not None:
+                wanted += (len(arrays),)
+                edges.append(edge)
+            value = array
         arrays.append(value)
     if op.validate is not None:
         _check(op, arrays if not op.spread else _op.unspread(arrays, op.layout(traced)), static)

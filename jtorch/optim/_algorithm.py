@@ -79,10 +79,7 @@ def put(tensors: list[Tensor], arrays: Sequence, direct: bool) -> None:
     for tensor, array in zip(tensors, arrays, strict=True):
         if direct and tensor._base is None:
             tensor._raw_value = array
-            if (count := tensor._count) is None:
-                tensor._count = [1]
-            else:
-                count[0] += 1
+            tensor._counter()[0] += 1
         else:
             tensor._rebind(array)
 
