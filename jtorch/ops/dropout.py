@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
 
 from jtorch.ops import _args
 from jtorch.ops._floating import floating, wide
@@ -26,9 +27,10 @@ def kept_shape(shape: tuple[int, ...], kept_dims: int | None) -> tuple[int, ...]
 
 def kept(key: Array, p: Scalar, shape: tuple[int, ...]) -> Array:
     """Which elements stay where each goes with probability `p`: those whose 24 random bits are `p` or more as a fraction."""
-    if jax.config.jax_enable_x64 and _args.fixed(shape):  # a word of 64 bits costs as much as one of 32
-        words = jax.random.bits(key, (-(-math.prod(shape) // 2),), jnp.uint64)
-        bits = jax.lax.bitcast_convert_type(words, jnp.uint32).reshape(-1)[: math.prod(shape)].reshape(shape)
+    if jax.random.key_impl(key) == "threefry2x32" and _args.fixed(shape):  # `jax.random.bits` takes two words for each
+        count = math.prod(shape)
+        words = threefry_2x32(jax.random.key_data(key), jax.lax.iota(jnp.uint32, count + count % 2))
+        bits = words[:count].reshape(shape)
     else:
         bits = jax.random.bits(key, shape, jnp.uint32)
     return bits >> 8 >= jnp.round(jnp.asarray(p, jnp.float32) * 2**24).astype(jnp.uint32)

@@ -76,13 +76,16 @@ def test_dropout_keeps_the_share_it_should():
     for p in (0.0, 0.1, 0.5, 0.9, 1.0):
         kept = np.asarray(ops.dropout(ones, p, key=jax.random.key(1)) != 0)
         assert abs(kept.mean() - (1 - p)) < 5 * (p * (1 - p) / kept.size) ** 0.5 + 1e-12
-    assert abs(np.corrcoef(kept_pairs(0.5))[0, 1]) < 0.02
+    kept = np.asarray(ops.dropout(jnp.ones(100_000), 0.5, key=jax.random.key(2)) != 0)
+    for one, other in ((kept[::2], kept[1::2]), np.split(kept, 2)):  # which may be parts of one word
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.02
 
 
-def kept_pairs(p):
-    """Neighbours, which may be halves of one word."""
-    kept = np.asarray(ops.dropout(jnp.ones(100_000), p, key=jax.random.key(2)) != 0)
-    return kept[::2], kept[1::2]
+@pytest.mark.parametrize("make", [lambda: jax.random.key(0, impl="rbg"), lambda: jax.random.PRNGKey(0)])
+def test_dropout_takes_every_kind_of_key(make):
+    for shape in ((), (0, 3), (5,), (40, 50)):
+        assert ops.dropout(jnp.ones(shape), 0.5, key=make()).shape == shape
+    assert 800 < np.count_nonzero(ops.dropout(jnp.ones((40, 50)), 0.5, key=make())) < 1200
 
 
 @pytest.mark.skipif(not _backend.on_cpu(), reason="the options are for CPUs")
