@@ -11,21 +11,62 @@ from jax.core import Tracer
 
 from jtorch import _devices, _types
 from jtorch._capture import state
-from jtorch._tensor import Tensor, from_array
+from jtorch._tensor import Tensor, _blank, from_array
 from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
 from jtorch.autograd import tape
 from jtorch.ops import _args, _op, casting
+from jtorch.ops._placing import boxed
 
 
 def call(op: Any, traced: tuple, static: tuple) -> Any:
     """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
     if op.inplace_at is not None and static[op.inplace_at]:
         return _call_inplace(op, traced, static)
+    if op.light and state.usual and (result := quickly(op, traced, static)) is not None:
+        return result
     if op.view and op.name in _BY_MEMORY and isinstance(traced[0], Tensor) and traced[0]._base is not None:
         return _BY_MEMORY[op.name](op, traced[0], static)
     if op.view and (view := _unread_view(op, traced, static)) is not None:
         return view
     return _computed(op, traced, static)
+
+
+def quickly(op: Any, traced: tuple, static: tuple) -> Any:
+    """What `_computed` gives where tensors hold arrays with values and nothing else is going on; None elsewhere.
+
+    Small ops take as long as their lines here, so that these are few. What is there to validate is left to the caller.
+    """
+    program, flat = op.program(traced, static)
+    recording = state.grad and op.differentiable
+    arrays, wanted, edges = [], (), []
+    for value in flat:
+        if isinstance(value, Tensor):
+            if value._base is not None or not value._has_shape:
+                return None
+            if recording and (value._node is not None or value._requires_grad):
+                wanted += (len(arrays),)
+                edges.append(value._edge())
+            value = value._raw_value
+        elif type(value) is float or type(value) is int:
+            value = boxed(value)
+        if type(value) not in tape.VALUED:
+            return None
+        arrays.append(value)
+    node = None
+    try:
+        if wanted:
+            out, node = tape.record_valued(program, arrays, wanted, edges)
+        else:
+            out = program.forward(*arrays)
+    except ValueError:  # `_run` says more of it
+        return None
+    if program.container is not None:
+        return program.container(_wrap_all(out, node))
+    result = _blank(Tensor)
+    result._raw_value = out
+    if node is not None:
+        result._node = node
+    return result
 
 
 def _computed(op: Any, traced: tuple, static: tuple) -> Any:

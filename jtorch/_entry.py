@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from jtorch._capture import Boundary, Capture, Guard, Source, state, untaped
 from jtorch._tensor import Tensor, from_array
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.autograd.grad_mode import no_grad
 from jtorch.nn._boxing import rebuilt
 from jtorch.nn._changes import tensors_in
@@ -95,7 +95,7 @@ class Entry:
         changes = _changes(capture)
         kept = [x for change in changes for x in tensors_in(change.after)]
         live = [x for x in (*leaves, *kept) if isinstance(x, Tensor) and _is_live(x)]
-        reached, _ = tape.reachable(live)
+        reached, _ = walking.reachable(live)
         self.wanted_inputs = [i for i, box in enumerate(boxes) if id(box) in reached]
         self.wanted_sources = [i for i, s in enumerate(self.sources) if s.slot != "number" and id(s.box) in reached]
         self._make_slots(changes)

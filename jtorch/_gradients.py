@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch._capture import epoch, state
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.autograd.gradients import backward
 from jtorch.ops import _args
 
@@ -90,7 +90,7 @@ class Gradients:
         elif state.grad:
             self.grad = before + gradient
         else:
-            before._rebind(tape._add(before._value(), gradient._value()))
+            before._rebind(walking.add(before._value(), gradient._value()))
         for hook in tuple((self._post_hooks or {}).values()):
             hook(self)
 

@@ -127,6 +127,8 @@ def _getitem(self, index):
 
 def _picks_part(index: Any) -> bool:
     """Whether an index is of numbers and slices alone: where it leads is then looked up before a write is judged."""
+    if type(index) is int:  # the usual one
+        return True
     parts = index if isinstance(index, tuple) else (index,)
     numbers = (x.ndim == 0 and x.dtype.name != "bool" for x in parts if isinstance(x, Tensor))
     return all(x is None or x is ... or isinstance(x, int | slice | Tensor) for x in parts) and all(numbers)
@@ -142,7 +144,11 @@ def _setitem(self, index, value):
     if spec.is_view and self._base is not None and self._overlaps():
         _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not
         return
-    result = indexing.setitem(self, value, arrays, spec)
+    result = None
+    if spec.is_view and state.usual:  # without a mask there is nothing to validate
+        result = _calling.quickly(indexing.setitem, (self, value, arrays), (spec, False))
+    if result is None:
+        result = indexing.setitem(self, value, arrays, spec)
     if part:
         self._check_inplace(part=True)
     self._assign(result._value(), result._edge())

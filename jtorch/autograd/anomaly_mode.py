@@ -2,7 +2,7 @@
 
 import warnings
 
-from jtorch.autograd import tape
+from jtorch.autograd import walking
 
 
 class set_detect_anomaly:
@@ -13,14 +13,14 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True):
-        self.before = tape.anomaly[0]
-        tape.anomaly[0] = bool(mode) and check_nan
+        self.before = walking.anomaly[0]
+        walking.anomaly[0] = bool(mode) and check_nan
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *_: object) -> None:
-        tape.anomaly[0] = self.before
+        walking.anomaly[0] = self.before
 
 
 class detect_anomaly:
@@ -51,8 +51,8 @@ class detect_anomaly:
         )
 
     def __enter__(self) -> None:
-        self.before.append(tape.anomaly[0])
-        tape.anomaly[0] = self.check_nan
+        self.before.append(walking.anomaly[0])
+        walking.anomaly[0] = self.check_nan
 
     def __exit__(self, *_: object) -> None:
-        tape.anomaly[0] = self.before.pop()
+        walking.anomaly[0] = self.before.pop()

@@ -9,7 +9,7 @@ import numpy as np
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad, no_grad
 from jtorch.autograd.gradients import grad
-from jtorch.autograd.tape import listed
+from jtorch.autograd.walking import listed
 from jtorch.ops import _args
 from jtorch.ops._args import check
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.autograd.batching import batched
-from jtorch.autograd.tape import Walk, listed
+from jtorch.autograd.walking import Walk, listed
 from jtorch.ops._args import check
 
 
@@ -34,7 +34,7 @@ def backward(
     grad_tensors = grad_variables if grad_tensors is None else grad_tensors
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
-        return tape.go(outputs, grad_tensors, Walk(retain, create_graph, None), "backward")
+        return walking.go(outputs, grad_tensors, Walk(retain, create_graph, None), "backward")
     targets = listed(inputs)
     if not targets:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
@@ -49,7 +49,7 @@ def _gradients(outputs, inputs, grad_outputs, retain, create_graph) -> list:
     if any(edge is None for edge in edges):
         raise RuntimeError("One of the differentiated Tensors does not require grad")
     walk = Walk(retain, create_graph, dict.fromkeys(edges))
-    tape.go(outputs, grad_outputs, walk, "grad")
+    walking.go(outputs, grad_outputs, walk, "grad")
     found = [walk.found.get(edge) for edge in edges]
     return [None if g is None else walk.tensor(g) for g in found]
 
@@ -119,7 +119,7 @@ def _batched_grad(outputs, inputs, grad_outputs, retain, create_graph, allow_unu
 
     rows = iter(batched(one, vectors, vectors[0].shape[0], "grad"))
     if not retain:
-        for node in tape.reachable(outputs)[1]:
+        for node in walking.reachable(outputs)[1]:
             if hasattr(node, "free"):
                 node.free()
     return tuple(next(rows) if has else None for has in given)

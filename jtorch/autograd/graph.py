@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.ops._args import check, fail
 
 _refusals: list[str] = []
@@ -132,7 +132,7 @@ class _Handles:
 
 def _expected(walk: Any, tensors: Sequence) -> set[int]:
     """Which of the tensors get a gradient in this walk."""
-    nodes = {id(node) for node in tape.reachable(walk.outputs)[1]}
+    nodes = {id(node) for node in walking.reachable(walk.outputs)[1]}
     if walk.ways is not None:
         nodes &= {id(node) for node in (*walk.ways, *walk.ends)}
     return {i for i, tensor in enumerate(tensors) if id(tensor._edge()[0]) in nodes}
@@ -153,7 +153,7 @@ def register_multi_grad_hook(tensors: Sequence, fn: Callable, *, mode: str = "al
 
     def hook_of(place: int) -> Callable:
         def hook(gradient: Any) -> None:
-            walk = tape.walking[-1]
+            walk = walking.running[-1]
             found = seen.get(walk)
             if found is None:
                 seen.clear()

@@ -16,7 +16,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch._capture import state
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.autograd.grad_mode import enable_grad
 
 
@@ -141,13 +141,13 @@ class Level:
 
     def _depends(self, tensor: Any) -> bool:
         ends = {id(node) for node, _ in self.entrances}
-        return any(id(node) in ends for node in tape.reachable([tensor])[1])
+        return any(id(node) in ends for node in walking.reachable([tensor])[1])
 
     def reaches_outside(self, tensors: Sequence) -> bool:
         """Whether the graph of the tensors goes on outside, where it may be differentiated."""
         if not (self.outside and state.grad and state.tape):
             return False
-        for node in tape.reachable(tensors)[1]:
+        for node in walking.reachable(tensors)[1]:
             ends = all(edge is None for edge in node.edges)
             if ends and not (isinstance(node, Entrance) and (node.level is self or not node.level.open)):
                 return True
@@ -163,7 +163,7 @@ class Level:
     def gradients(self, outputs: Sequence, vectors: Sequence, retain_graph: bool = True) -> list:
         """The gradients at the entrances as tensors, None where nothing arrives; recorded if there is a graph outside."""
         create = self.reaches_outside([*outputs, *(v for v in vectors if v is not None)])
-        found = tape.follow(outputs, vectors, self.entrances, retain_graph or create, create)
+        found = walking.follow(outputs, vectors, self.entrances, retain_graph or create, create)
         return [g if create or g is None else tape.make[0](shown(g)) for g in found]
 
 

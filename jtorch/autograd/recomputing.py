@@ -12,7 +12,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch._capture import state
-from jtorch.autograd import tape
+from jtorch.autograd import tape, walking
 from jtorch.autograd.batching import Lifting
 from jtorch.autograd.grad_mode import enable_grad
 from jtorch.autograd.levels import Watch
@@ -79,7 +79,7 @@ class Recomputed:
             RuntimeError,
         )
         vectors = cotangents if create_graph else [tape.make[0](x) for x in cotangents]
-        return tape.follow(outs, vectors, self.edges, create_graph, create_graph, since=start)
+        return walking.follow(outs, vectors, self.edges, create_graph, create_graph, since=start)
 
     def free(self) -> None:
         """Drop the inputs."""

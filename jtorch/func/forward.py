@@ -11,7 +11,7 @@ import jax
 
 from jtorch._capture import untaped
 from jtorch._tensor import Tensor
-from jtorch.autograd import tape
+from jtorch.autograd import walking
 from jtorch.autograd.levels import Level
 from jtorch.func import _trees
 from jtorch.func.reverse import boxed, entered, materialized, outputs_of, split_aux, zeros_like
@@ -41,7 +41,7 @@ def linearized(name: str, func: Callable, primals: tuple, has_aux: bool) -> tupl
         out, aux = split_aux(name, func(*inner), has_aux)
         ends = outputs_of(name, out)
         vectors = [cotangents.enter(zeros_like(x)) for x in ends]
-        found = tape.follow(ends, vectors, level.entrances, True, True)
+        found = walking.follow(ends, vectors, level.entrances, True, True)
     pulled = [(i, g) for i, g in enumerate(found) if g is not None]
     leave = lambda x: level.leave(x) if isinstance(x, Tensor) else x  # noqa: E731
     # what is linear in the cotangents is differentiated for them, and has its graph to outside through the primals

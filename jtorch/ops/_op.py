@@ -77,7 +77,8 @@ class Op(_Flags):
     """A declared op. Called with arrays it is the declared function, jitted; see the module's docstring.
 
     Attributes beside the flags of `op`: `body` (the function as declared), `bind` (arguments -> (traced, static)
-    tuples), `traced` and `static` (parameter names), `key_at` (place of the Key among the traced, or None).
+    tuples), `traced` and `static` (parameter names), `key_at` (place of the Key among the traced, or None),
+    `light` (whether a call may be of the simplest kind: computed as it is and no view).
     """
 
     def __init__(self, body: Callable, flags: dict):
@@ -90,6 +91,7 @@ class Op(_Flags):
         self._read_signature()
         self.casts = _autocast.policies(self.name)
         self._programs = Kept()
+        self.light = not self.view and not self.eager and self.validate is None
 
     def _read_signature(self):
         hints = typing.get_type_hints(self.body, include_extras=True)
@@ -166,17 +168,16 @@ class Op(_Flags):
             if drawn is not None:
                 return drawn
             traced = self._with_key(traced, generator)
-        inside = None
         if self.spread:
             traced, inside = self._look_inside(traced)
+            if inside is not None:
+                return inside(self, traced, static)
         for value in traced:
             handler = _handlers.get(type(value), _UNSEEN)
             if handler is _UNSEEN:
                 handler = _handler_of(type(value))
             if handler is not None:
                 return handler(self, traced, static)
-        if inside is not None:
-            return inside(self, traced, static)
         program, flat = self.program(traced, static)
         if self.validate is not None:
             self.check(traced, static)
@@ -192,14 +193,15 @@ class Op(_Flags):
         if not self.spread:
             key = static if cast is None else (static, cast)
             return self._programs.get(key) or self._made(key, static, lambda flat: flat, cast), traced
-        flat, layout = [], ()
+        flat, layout = [], []
         for value in traced:
             if type(value) is tuple:  # as `_look_inside` leaves sequences
                 flat += value
-                layout += (len(value),)
+                layout.append(len(value))
             else:
                 flat.append(value)
-                layout += (None,)
+                layout.append(None)
+        layout = tuple(layout)
         key = (static, layout, cast)
         return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout), cast), flat
 
@@ -266,15 +268,20 @@ class Op(_Flags):
         for i in self.spread:
             value = values[i]
             kind = type(value)
-            if kind is not tuple and kind is not list:  # else spare these questions, which take a microsecond
+            if kind is list:
+                values[i] = value = tuple(value)
+            elif kind is not tuple:  # else spare these questions, which take a microsecond
                 if i in self._listed and (isinstance(value, jax.Array) or _handler_of(kind) is not None):
                     self._refuse(self.traced[i], "tuple of Tensors", kind)
                 if value is None or isinstance(value, jax.Array):
                     continue
-            values[i] = value = tuple(value)
+                values[i] = value = tuple(value)
             for element in value:
                 handler = _handlers.get(type(element), _UNSEEN)
-                found = (_handler_of(type(element)) if handler is _UNSEEN else handler) or found
+                handler = _handler_of(type(element)) if handler is _UNSEEN else handler
+                if handler is not None:
+                    found = handler
+                    break
         return tuple(values), found
 
     def __get__(self, instance, owner=None):
