@@ -23,7 +23,7 @@ from jtorch.ops._op import Array
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
 _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
 _SOME = 4  # and up to which a loop over the groups does: slower code than theirs side by side, but compiled once
-_NARROW = 8  # input channels up to which a product with patches beats XLA's convolution, unless the kernel is large
+_NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
@@ -88,16 +88,21 @@ def convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
 
 def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
     if groups > 1:
+        if _FEW < w.shape[1] <= _SOME and _is_narrow(x, w):
+            return _by_patches(x, w, window, groups)
         grouped = _few_channels if w.shape[1] <= _FEW else _looped if w.shape[1] <= _SOME else _split
         return grouped(x, w, window, groups)
     if math.prod(w.shape[2:]) == 1 and not any(map(any, window.pads)):
         return _pointwise(x, w, window)
     if w.ndim == 5:
         return _by_depth(x, w, window)
-    narrow = w.shape[1] <= _NARROW and math.prod(w.shape[2:]) <= _ELEMENTS
-    if narrow and _args.fixed(x.shape) and not jnp.iscomplexobj(x):
-        return _by_patches(x, w, window)
-    return _dense(x, w, window)
+    return _by_patches(x, w, window) if _is_narrow(x, w) else _dense(x, w, window)
+
+
+def _is_narrow(x: Array, w: Array) -> bool:
+    """Whether a product with patches beats XLA's convolution."""
+    small = w.shape[1] <= _NARROW and 1 < math.prod(w.shape[2:]) <= _ELEMENTS and w.ndim < 5
+    return small and _args.fixed(x.shape) and not jnp.iscomplexobj(x)
 
 
 def _dense(x: Array, w: Array, window: Window) -> Array:
@@ -109,18 +114,18 @@ def _dense(x: Array, w: Array, window: Window) -> Array:
     return native(x, w, window)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _by_patches(x: Array, w: Array, window: Window) -> Array:
-    """Some images at a time as a product of the kernel with their patches. The gradient of the kernel is `_dense`'s."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _by_patches(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
+    """Some images at a time as products of the kernels of all groups with their patches."""
     sizes, count, terms = window.sizes(x.shape[2:], w.shape[2:]), x.shape[0], math.prod(w.shape[1:])
-    most = max(1, _BLOCK // (terms * math.prod(sizes)))
+    most = max(1, _BLOCK // (groups * terms * math.prod(sizes)))
     block = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
 
     @jax.checkpoint  # otherwise the patches would be kept for the transposition
     def of_block(images: Array, w: Array) -> Array:
         patches = jnp.stack(list(_parts(images, w.shape[2:], window)), 2)  # B C K *S'
-        patches = jnp.moveaxis(patches, 0, 2).reshape(terms, -1)
-        y = jnp.matmul(w.reshape(w.shape[0], -1), patches, precision=_args.precision())
+        patches = jnp.moveaxis(patches, 0, 2).reshape(groups, terms, -1)
+        y = jnp.matmul(w.reshape(groups, -1, terms), patches, precision=_args.precision())
         return jnp.moveaxis(y.reshape(w.shape[0], block, *sizes), 1, 0)
 
     blocks = x.reshape(-1, block, *x.shape[1:])
@@ -128,15 +133,18 @@ def _by_patches(x: Array, w: Array, window: Window) -> Array:
 
 
 @functools.partial(_by_patches.defjvp, symbolic_zeros=True)
-def _by_patches_jvp(window, primals, tangents):
-    (x, w), y = primals, _by_patches(*primals, window)
-    return y, _added(y, tangents, lambda dx: _by_patches(dx, w, window), lambda dw: _dense(x, dw, window))
+def _by_patches_jvp(window, groups, primals, tangents):
+    (x, w), y = primals, _by_patches(*primals, window, groups)
+    from_kernel = _dense if groups == 1 else functools.partial(_looped, groups=groups)
+    forms = lambda dx: _by_patches(dx, w, window, groups), lambda dw: from_kernel(x, dw, window)
+    return y, _added(y, tangents, *forms)
 
 
 def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
     """One dense convolution for each group."""
     pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
-    return jnp.concatenate([_on_cpu(a, b, window, 1) for a, b in pairs], 1)
+    form = _dense if w.shape[1] <= _NARROW else functools.partial(_on_cpu, groups=1)
+    return jnp.concatenate([form(a, b, window) for a, b in pairs], 1)
 
 
 def _looped(x: Array, w: Array, window: Window, groups: int) -> Array:
