@@ -83,7 +83,8 @@ class Entry:
 
     def _discover(self, arrays: list) -> None:
         """The abstract run: which tensors from outside there are, and what becomes of them."""
-        jax.eval_shape(lambda values: self._run_once(Capture(), values, self._plan), arrays)
+        jaxpr = jax.make_jaxpr(lambda values: self._run_once(Capture(), values, self._plan))(arrays)
+        self.options = compiler_options(jaxpr)
 
     def _plan(self, capture: Capture, boxes: list, leaves: list) -> list:
         """Decide from the first run what the program's outputs are and how it is called."""
@@ -207,7 +208,7 @@ class Entry:
             call = lambda inputs, kept, donated: self._traced(inputs, (*kept, *donated))  # noqa: E731
             call.__name__ = self._name()
             self.inner = jax.jit(call, donate_argnums=(2,))  # to be part of another program
-            self.jitted = jax.jit(call, donate_argnums=(2,), compiler_options=compiler_options())
+            self.jitted = jax.jit(call, donate_argnums=(2,), compiler_options=self.options)
 
     def _name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)

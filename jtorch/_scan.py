@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jtorch._entry import Entry, array_of, is_array, is_tensor
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args
-from jtorch.ops._backend import compiler_options
 
 
 def length_of(leaves: list) -> int:
@@ -70,7 +69,7 @@ class Loop:
         for i, source in enumerate(entry.sources):
             if source.slot == "grad" and id(source.owner) in places:
                 self._round[i] = places[id(source.owner)]
-        self.jitted = jax.jit(self._loop, donate_argnums=(2,), compiler_options=compiler_options())
+        self.jitted = jax.jit(self._loop, donate_argnums=(2,), compiler_options=entry.options)
 
     def _refuse(self) -> None:
         entry = self.entry

@@ -1,11 +1,16 @@
 """What programs are compiled for, and how XLA is told to compile them there."""
 
 import functools
+import math
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
+_PRODUCTS, _SUMS = "LIBRARY_FUSION_TYPE_DOT", "LIBRARY_FUSION_TYPE_REDUCE"
+_MUCH = 2**12  # elements of a sum for which the choice matters
 
 
 def on_cpu() -> bool:
@@ -13,12 +18,16 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options(jaxpr: Any = None) -> dict[str, str]:
     """The options that `jtorch.compile` gives XLA; for a step of one's own, `jax.jit(step, compiler_options=...)`.
 
     On CPUs XLA hands convolutions to YNNPACK where it can, which takes several times longer than XLA's other library for
-    the gradient of a kernel on large images. The options leave it products and sums alone. They are empty on other
-    devices, where this XLA does not know them, and where `XLA_FLAGS` has a choice of its own.
+    the gradient of a kernel on large images. The options leave it products and sums alone. Beside a dimension of size 1,
+    as batches of one have, its sums take several times longer too: given a jaxpr with such sums, products alone. They
+    are empty on other devices, where this XLA does not know them, and where `XLA_FLAGS` has a choice of its own.
+
+    Args:
+        jaxpr: the program that they are for, as `jax.make_jaxpr` gives it.
 
     Returns:
         A new dictionary for the default backend.
@@ -29,15 +38,34 @@ def compiler_options() -> dict[str, str]:
         >>> step(jax.numpy.ones((1, 3, 8, 8)), jax.numpy.ones((4, 3, 3, 3))).shape
         (1, 4, 6, 6)
     """
-    return dict(_options()) if on_cpu() and _LIBRARY not in os.environ.get("XLA_FLAGS", "") else {}
+    if not on_cpu() or _LIBRARY in os.environ.get("XLA_FLAGS", "") or not _is_known():
+        return {}
+    thin = jaxpr is not None and any(map(_is_thin_sum, _equations(jaxpr.jaxpr)))
+    return {_LIBRARY: _PRODUCTS if thin else f"{_PRODUCTS},{_SUMS}"}
 
 
 @functools.cache
-def _options() -> dict[str, str]:
-    """The options for CPUs as far as XLA takes them, which a trial tells."""
-    options = {_LIBRARY: "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
+def _is_known() -> bool:
+    """Whether XLA takes the options, which a trial tells."""
     try:
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options={_LIBRARY: f"{_PRODUCTS},{_SUMS}"}).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+        return False
+    return True
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr and of those inside."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(inner, "eqns"):
+                yield from _equations(getattr(inner, "jaxpr", inner))
+
+
+def _is_thin_sum(equation: Any) -> bool:
+    """Whether it adds up much beside a dimension of size 1."""
+    if equation.primitive.name != "reduce_sum":
+        return False
+    shape = equation.invars[0].aval.shape
+    return math.prod(shape) >= _MUCH and any(n == 1 for i, n in enumerate(shape) if i not in equation.params["axes"])

@@ -41,6 +41,11 @@ def pick(x: Array, index: Array, axis: int) -> Array:
     return jnp.sum(jnp.where(iota(x, axis) == index, x, 0), axis, keepdims=True)
 
 
+def thin(shape: Sequence, axes: Sequence[int]) -> tuple[int, ...]:
+    """The dimensions of size 1 other than `axes`. XLA's sums on CPUs take several times longer beside them."""
+    return tuple(i for i, n in enumerate(shape) if i not in axes and n == 1) if _args.fixed(shape) else ()
+
+
 def accumulating_dtype(x: Array, dtype: Any) -> Any:
     """The dtype of a sum: the one asked for, else int64 for integers and the input's own for others."""
     if dtype is not None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._floating import floating, require_float, wide
 from jtorch.ops._op import Array, DType, Op, Scalar, derived, op
+from jtorch.ops._reducing import thin
 
 # piecewise linear
 
@@ -326,7 +327,9 @@ def _along(function, name: str, input: Array, dim: int | None, stacklevel: Any, 
     require_float(name, input)
     if input.ndim == 0 or input.size == 0:
         return function(input.reshape(-1), axis=0).reshape(input.shape) if input.size else input
-    return function(wide(input), axis=dim).astype(input.dtype)
+    ones = thin(input.shape, (dim,))
+    out = function(jnp.squeeze(wide(input), ones), axis=dim - sum(i < dim for i in ones))
+    return jnp.expand_dims(out, ones).astype(input.dtype)
 
 
 @op

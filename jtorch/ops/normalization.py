@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._floating import require_float, wide
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._reducing import thin
 from jtorch.ops.norms import vector_norm
 
 
@@ -231,9 +232,11 @@ def group_norm(
     require_float("group_norm", input)
     if input.size == 0:
         return input
-    grouped = wide(input).reshape(input.shape[0], num_groups, channels // num_groups, -1)
-    _, difference, mean, variance = _moments(grouped, (2, 3))
-    affine = (None if a is None else a.reshape(1, num_groups, -1, 1) for a in (weight, bias))
+    # XLA's sums on the CPU are slow beside dimensions of size 1: so (N, G, ...) for statistics, (N, C, ...) for the rest
+    _, difference, *statistics = _moments(wide(input).reshape(input.shape[0], num_groups, -1), (2,))
+    mean, variance = (jnp.repeat(x, channels // num_groups, 1) for x in statistics)
+    difference = difference.reshape(*input.shape[:2], -1)
+    affine = (_per_channel(a, 3) for a in (weight, bias))
     return _scaled(difference, mean, variance, *affine, eps).reshape(input.shape).astype(input.dtype)
 
 
@@ -273,11 +276,13 @@ def layer_norm(
     require_float("layer_norm", input)
     if input.size == 0:
         return input
-    x = wide(input)
+    ones = thin(input.shape, axes)
+    x, axes = jnp.squeeze(wide(input), ones), [axis - len(ones) for axis in axes]
     difference = x - jnp.mean(x, axes, keepdims=True)
     out = difference * jax.lax.rsqrt(jnp.mean(difference * difference, axes, keepdims=True) + eps)
     out = out if weight is None else out * wide(weight)
-    return (out if bias is None else out + wide(bias)).astype(input.dtype)
+    out = out if bias is None else out + wide(bias)
+    return jnp.expand_dims(out, ones).astype(input.dtype)
 
 
 @op(method=False)
@@ -295,11 +300,13 @@ def rms_norm(
     """
     axes = _trailing("rms_norm", input, normalized_shape, weight=weight)
     require_float("rms_norm", input, complex_too=True)
-    x = wide(input)
+    ones = thin(input.shape, axes)
+    x, axes = jnp.squeeze(wide(input), ones), [axis - len(ones) for axis in axes]
     eps = float(jnp.finfo(x.dtype).eps) if eps is None else eps
     square = jnp.mean(x * x, axes, keepdims=True)
     out = x * jax.lax.rsqrt(square + eps)
-    return (out if weight is None else out * wide(weight)).astype(input.dtype)
+    out = out if weight is None else out * wide(weight)
+    return jnp.expand_dims(out, ones).astype(input.dtype)
 
 
 @op(method=False, function=False)

@@ -95,6 +95,22 @@ def test_convolutions_of_a_compiled_step_stay_out_of_the_slow_library():
     assert " convolution(" in lowered.compile(jtorch.compiler_options()).as_text()
 
 
+@pytest.mark.skipif(not _backend.on_cpu(), reason="the options are for CPUs")
+@pytest.mark.parametrize(
+    "shape, thin", [((1, 64, 256), True), ((64, 1, 256), True), ((64, 256), False), ((64, 256, 1), True)]
+)
+def test_sums_beside_a_dimension_of_size_one_stay_out_of_the_slow_library(shape, thin):
+    def step(x, w):
+        return jax.lax.map(lambda x: jnp.sum(x * w, shape.index(256)), x[None])
+
+    x, w = (jax.random.normal(jax.random.key(n), shape) for n in (0, 1))
+    options = jtorch.compiler_options(jax.make_jaxpr(step)(x, w))
+    assert ("REDUCE" in str(options)) is not thin
+    assert "REDUCE" in str(jtorch.compiler_options())
+    compiled = jtorch.compile(step)
+    np.testing.assert_allclose(compiled(x, w), step(x, w), rtol=1e-5)
+
+
 def test_options_give_way_to_those_of_the_environment(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
     assert jtorch.compiler_options() == {}
@@ -102,9 +118,9 @@ def test_options_give_way_to_those_of_the_environment(monkeypatch):
 
 def test_options_that_this_xla_does_not_know_are_left_out(monkeypatch):
     monkeypatch.setattr(_backend, "_LIBRARY", "xla_cpu_no_such_option")
-    _backend._options.cache_clear()
+    _backend._is_known.cache_clear()
     try:
         assert jtorch.compiler_options() == {}
     finally:
         monkeypatch.undo()
-        _backend._options.cache_clear()
+        _backend._is_known.cache_clear()
