@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.core import Tracer
-from jax.extend.core import get_opaque_trace_state
 
 
 class _State(threading.local):
@@ -43,14 +42,6 @@ def untaped() -> Iterator[None]:
         yield
     finally:
         state.tape = before
-
-
-_top_level = get_opaque_trace_state(convention="jtorch")
-
-
-def in_foreign_trace() -> bool:
-    """Whether a JAX transformation is running, jtorch's own included."""
-    return get_opaque_trace_state(convention="jtorch") != _top_level
 
 
 class Source:

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jtorch._capture import in_foreign_trace, state
+from jtorch._capture import state
 from jtorch._entry import Entry, aliases, is_array, is_tensor
 from jtorch._explain import Explanation, reason, report
 from jtorch._scan import Loop, length_of, stacked, step_of
@@ -25,6 +25,7 @@ from jtorch._tensor import Tensor
 from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
 from jtorch.ops._autocast import running
+from jtorch.ops._backend import in_foreign_trace
 
 RETRACE_LIMIT = 8
 """How many programs a compiled function may have before it warns."""

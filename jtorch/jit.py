@@ -8,8 +8,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
-from jtorch._capture import in_foreign_trace, state
+from jtorch._capture import state
 from jtorch.nn.module import Module
+from jtorch.ops._backend import in_foreign_trace
 
 __all__ = ["Final"]
 

@@ -21,10 +21,11 @@ import numpy as np
 from jax.core import Tracer
 
 from jtorch import _devices, _draws, _types
-from jtorch._capture import in_foreign_trace, state
+from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch._twister import STATE_BYTES, Twister
 from jtorch.ops import _args, _op, sampling
+from jtorch.ops._backend import in_foreign_trace
 
 
 @jax.jit

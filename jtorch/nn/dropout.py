@@ -10,11 +10,12 @@ from typing import Any
 from flax import nnx
 
 from jtorch import random
-from jtorch._capture import in_foreign_trace, state
+from jtorch._capture import state
 from jtorch._tensor import Tensor
 from jtorch.nn import functional as F
 from jtorch.nn.module import Module
 from jtorch.ops._args import check
+from jtorch.ops._backend import in_foreign_trace
 
 
 class Drawing(Module):

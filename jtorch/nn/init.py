@@ -12,7 +12,7 @@ import numpy as np
 from jtorch import _capture
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad_mode
-from jtorch.ops import _args, sampling
+from jtorch.ops import _args, _backend, sampling
 
 _LINEAR = ("linear", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)), "sigmoid")
 
@@ -99,7 +99,7 @@ def trunc_normal_(
             "incorrect.",
             stacklevel=3,
         )
-    if _capture.state.session is not None or _capture.in_foreign_trace():
+    if _capture.state.session is not None or _backend.in_foreign_trace():
         return _trunc_normal_by_quantiles(tensor, mean, std, a, b, generator)
     low, high = (math.erf((x - mean) / std / math.sqrt(2.0)) / 2 for x in (a, b))
     if high - low > 0.3:  # most of a normal distribution is inside
@@ -271,7 +271,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: typin
     rows, columns = tensor.shape
     tensor.normal_(0, std, generator=generator)  # type: ignore[attr-defined]
     count = math.ceil(sparsity * rows)
-    if _capture.state.session is not None or _capture.in_foreign_trace():
+    if _capture.state.session is not None or _backend.in_foreign_trace():
         keep = _draw((rows, columns), tensor, generator).argsort(0).argsort(0) >= count
     else:
         orders = [sampling.randperm(rows, generator=generator) for _ in range(columns)]

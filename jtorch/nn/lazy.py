@@ -8,7 +8,7 @@ import itertools
 from typing import Any, ClassVar
 
 from jtorch import _creation
-from jtorch._capture import in_foreign_trace, state
+from jtorch._capture import state
 from jtorch._tensor import Tensor
 from jtorch.autograd import no_grad
 from jtorch.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -23,6 +23,7 @@ from jtorch.nn.normalization import (
 )
 from jtorch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from jtorch.ops._args import check
+from jtorch.ops._backend import in_foreign_trace
 
 
 class LazyModuleMixin:

@@ -3,14 +3,23 @@
 import functools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.extend.core import get_opaque_trace_state
 
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS, _SUMS = "LIBRARY_FUSION_TYPE_DOT", "LIBRARY_FUSION_TYPE_REDUCE"
 _MUCH = 2**12  # elements of a sum for which the choice matters
+
+
+_top_level = get_opaque_trace_state(convention="jtorch")
+
+
+def in_foreign_trace() -> bool:
+    """Whether a JAX transformation is running, jtorch's own included."""
+    return get_opaque_trace_state(convention="jtorch") != _top_level
 
 
 def on_cpu() -> bool:
@@ -42,6 +51,20 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
         return {}
     thin = jaxpr is not None and any(map(_is_thin_sum, _equations(jaxpr.jaxpr)))
     return {_LIBRARY: _PRODUCTS if thin else f"{_PRODUCTS},{_SUMS}"}
+
+
+def tuned_jit(function: Callable) -> Callable:
+    """`jax.jit` with `compiler_options`, which JAX takes for a program, not for a part of another one."""
+    plain, options = jax.jit(function), compiler_options()
+    if not options:
+        return plain
+    tuned = jax.jit(function, compiler_options=options)
+
+    @functools.wraps(function)
+    def call(*args):
+        return (plain if in_foreign_trace() else tuned)(*args)
+
+    return call
 
 
 @functools.cache

@@ -67,6 +67,7 @@ class _Flags:
     differentiable: bool
     alias: tuple[str, ...]
     eager: bool
+    tuned: bool
     exact_out: bool
     validate: Callable | None
     node: Callable[..., str] | None
@@ -219,7 +220,7 @@ class Op(_Flags):
                 self._programs.pop(key, None)
                 raise
 
-        program = self._programs[key] = Program(run, self._node_name(static), self.eager)
+        program = self._programs[key] = Program(run, self._node_name(static), self.eager, self.tuned)
         return program
 
     def _node_name(self, static: tuple) -> str:
@@ -332,6 +333,7 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     differentiable: False for results that never carry gradients.
     alias: further names, or one.
     eager: the result's shape depends on values; never compiled.
+    tuned: called alone, it is compiled with `compiler_options`: convolutions.
     exact_out: `out=` must have the dtype of the result, where otherwise it may be one that the result can be cast to.
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
     node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
@@ -346,7 +348,7 @@ def derived(function: Callable | None = None, /, **flags: Any) -> Any:
 
 _FLAGS = {
     "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
-    "alias": (), "eager": False, "exact_out": False, "validate": None, "node": None,
+    "alias": (), "eager": False, "tuned": False, "exact_out": False, "validate": None, "node": None,
 }  # fmt: skip
 
 

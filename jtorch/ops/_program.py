@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._backend import tuned_jit
 from jtorch.ops._kept import Kept
 from jtorch.ops._recording import Recording
 
@@ -22,6 +23,7 @@ class Program:
         "function",
         "name",
         "eager",
+        "tuned",
         "container",
         "forward",
         "layouts",
@@ -30,12 +32,13 @@ class Program:
         "_pullbacks",
     )
 
-    def __init__(self, function: Callable, name: str, eager: bool = False):
+    def __init__(self, function: Callable, name: str, eager: bool = False, tuned: bool = False):
         self.function = function
         self.name = name
         self.eager = eager
+        self.tuned = tuned
         self.container: Callable | None = None  # what wraps the outputs, None for one array; noted while tracing
-        self.forward = self._run if eager else jax.jit(_named(self._run, name))
+        self.forward = self._run if eager else (tuned_jit if tuned else jax.jit)(_named(self._run, name))
         self.layouts = Kept()  # of a view, once seen: (shape, dtype) of input -> of output
         self._recorded: dict[tuple[int, ...], Callable] = {}
         self._recordings: dict[tuple[int, ...], Recording] = {}
@@ -66,7 +69,9 @@ class Program:
         """The same for arrays with values, in two parts. Not for eager programs."""
         found = self._recordings.get(wanted)
         if found is None:
-            found = self._recordings[wanted] = Recording(self._record(wanted), pulled, self.name)
+            found = self._recordings[wanted] = Recording(
+                self._record(wanted), pulled, self.name, tuned_jit if self.tuned else jax.jit
+            )
         return found
 
     def _record(self, wanted: tuple[int, ...]) -> Callable:
@@ -93,7 +98,7 @@ class Program:
                 _, pullback = self.recorded(wanted)(*flat[:count])
                 return pulled(pullback, tuple(flat[count:]))
 
-            found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager)
+            found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager, self.tuned)
         return found
 
 

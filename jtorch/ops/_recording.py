@@ -42,7 +42,7 @@ class Recording:
 
     __slots__ = ("record", "finish", "forward", "pull", "_linear")
 
-    def __init__(self, record: Callable, finish: Callable, name: str):
+    def __init__(self, record: Callable, finish: Callable, name: str, jit: Callable = jax.jit):
         self.record = record
         self.finish = finish
         self._linear = Kept()
@@ -64,8 +64,8 @@ class Recording:
 
         forward.__name__ = forward.__qualname__ = name
         pull.__name__ = pull.__qualname__ = name + "Backward"
-        self.forward = jax.jit(forward)
-        self.pull = jax.jit(pull)
+        self.forward = jit(forward)
+        self.pull = jit(pull)
 
     def _linearized(self, flat: Sequence) -> _Linear:
         """The function at inputs like these, worked out once: both parts have to agree on it."""

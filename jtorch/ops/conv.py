@@ -110,7 +110,7 @@ def _batched(body: Callable, nd: int, input: Array, bias: Array | None) -> Array
     return (y if input.ndim == nd + 2 else y[0]).astype(input.dtype)
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv1d(
     input: Array,
     weight: Array,
@@ -129,7 +129,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv2d(
     input: Array,
     weight: Array,
@@ -148,7 +148,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv3d(
     input: Array,
     weight: Array,
@@ -204,7 +204,7 @@ def _conv_transpose(
     return _batched(body, nd, input, bias)
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv_transpose1d(
     input: Array,
     weight: Array,
@@ -225,7 +225,7 @@ def conv_transpose1d(
     )
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv_transpose2d(
     input: Array,
     weight: Array,
@@ -246,7 +246,7 @@ def conv_transpose2d(
     )
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv_transpose3d(
     input: Array,
     weight: Array,
@@ -267,7 +267,7 @@ def conv_transpose3d(
     )
 
 
-@op(method=False)
+@op(method=False, tuned=True)
 def conv_tbc(input: Array, weight: Array, bias: Array, pad: int = 0) -> Array:
     """`conv1d` of a sequence whose first dimension is time.
 

@@ -232,11 +232,12 @@ def group_norm(
     require_float("group_norm", input)
     if input.size == 0:
         return input
-    # XLA's sums on the CPU are slow beside dimensions of size 1: so (N, G, ...) for statistics, (N, C, ...) for the rest
-    _, difference, *statistics = _moments(wide(input).reshape(input.shape[0], num_groups, -1), (2,))
-    mean, variance = (jnp.repeat(x, channels // num_groups, 1) for x in statistics)
-    difference = difference.reshape(*input.shape[:2], -1)
-    affine = (_per_channel(a, 3) for a in (weight, bias))
+    parts = [
+        n for n in (num_groups, channels // num_groups) if n != 1
+    ]  # XLA's sums are slow beside dimensions of size 1
+    grouped = wide(input).reshape(input.shape[0], *parts, -1)
+    _, difference, mean, variance = _moments(grouped, tuple(range(1 + (num_groups != 1), grouped.ndim)))
+    affine = (None if a is None else a.reshape(1, *parts, 1) for a in (weight, bias))
     return _scaled(difference, mean, variance, *affine, eps).reshape(input.shape).astype(input.dtype)
 
 
