@@ -302,7 +302,7 @@ def put(input: Array, index: Array, source: Array, accumulate: bool = False) -> 
     same = source.dtype == input.dtype
     _args.check(same, f"put(): expected a source of dtype {input.dtype}, got {source.dtype}", RuntimeError)
     fits = source.size == index.size
-    _args.check(fits, f"put(): expected as many elements as indices, {index.size}, got {source.size}", RuntimeError)
+    _args.check(fits, f"put(): expected as many elements as indices, {index.size}, got {source.size}", IndexError)
     place_dtype(input.size)
     flat, places, source = input.reshape(-1), index.reshape(-1), source.reshape(-1)
     out = add_at(flat, places, source) if accumulate else overwrite(flat, source, (places,), _FLAT)
