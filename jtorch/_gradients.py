@@ -26,6 +26,8 @@ class Gradients:
     _post_hooks: dict | None
     _value: Callable[[], Any]
     _edge: Callable[[], Any]
+    _place: Callable[[], Any]
+    _check_fresh: Callable[[], None]
     _rebind: Callable[[Any], None]
     shape: Any
 
@@ -96,8 +98,13 @@ class Gradients:
 
     @property
     def grad_fn(self) -> Any:
-        """The node that made it, or None for a leaf."""
-        self._edge()
+        """The node that made it, or None for a leaf.
+
+        Raises:
+            RuntimeError: a view that is not to be used any more, as one made under no_grad whose memory was written since.
+        """
+        self._check_fresh()
+        self._place()
         return self._node
 
     def backward(

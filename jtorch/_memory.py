@@ -7,18 +7,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import jax
-from jax.core import Tracer
-
 from jtorch import _views
 from jtorch._capture import state
-from jtorch._views import CUT, Unread
+from jtorch._views import CUT, Unread, without_gradient
 from jtorch.autograd import tape
-
-
-def without_gradient(array: Any) -> Any:
-    """The array cut from what JAX differentiates, where it is being traced."""
-    return jax.lax.stop_gradient(array) if isinstance(array, Tracer) else array
 
 
 class Memory:
@@ -31,11 +23,13 @@ class Memory:
     _views: Any
     _count: list[int] | None
     _careful: tuple[str, int] | None
+    _head: Any
     _node: Any
     _index: int
     _value: Callable[[], Any]
     _current: Callable[[], Any]
     _edge: Callable[[], Any]
+    _place: Callable[[], Any]
     _put: Callable[..., None]
 
     @property
@@ -55,13 +49,21 @@ class Memory:
         return self._count
 
     def _become(self, view: Any) -> Any:
-        """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are."""
+        """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are.
+
+        Raises:
+            RuntimeError: a leaf that requires gradients and has views, which would not know where their gradients go.
+        """
         root = view._base
         if view is self:
             return self
         if root is self:  # its memory moves to a root that nobody sees
+            self._check_alone([v for v in self._seen_by() if v is not view and v._chain[0] is not None])
             root = tape.make[0](self._raw_value, self._node and (self._node, self._index))
             self._move_views(root, cut=False)
+            self._head = self
+        elif self._is_detached():
+            self._hide_head(view)
         edge = view._edge()
         self._raw_value, self._base, self._chain = view._raw_value, root, view._chain
         if root is not None:
@@ -73,8 +75,11 @@ class Memory:
     def _as_view(self, base: Any, step: Any) -> Any:
         """Mark this fresh result of `step` on `base` as a view of base's root."""
         chain = base._chain
-        if base._base is not None and not base._is_settled_view():
-            chain = ()
+        if base._base is not None:
+            if not base._is_settled_view():
+                chain = ()
+            elif step is not None and (base._head is not None or None in chain):
+                self._head = base if base._is_detached() else base._head
         root = base if base._base is None else base._base
         cut = () if state.grad or step is None else CUT
         self._count = count = base._counter()
@@ -88,10 +93,52 @@ class Memory:
     def _reason_for_care(self, base: Any, step: Any) -> str | None:
         """Why writing to this view while recording is refused, if it is."""
         if base._base is not None and base._careful is not None:
+            if state.grad:
+                base._check_fresh()
             return base._careful[0]
         if step.place is not None:
             return f"output {step.place} of {step.program.name}"
-        return "one made under no_grad" if not state.grad and None not in base._chain else None
+        return None if state.grad else "one made under no_grad"
+
+    def _is_detached(self) -> bool:
+        """Whether this is what `detach()` gives: memory of another tensor, without the graph of that."""
+        return self._base is not None and self._careful is None and self._chain[-1] is None
+
+    def _origin(self) -> Any:
+        """The tensor whose graph this view's is a part of, its root or a detached one; None where it has one of its own."""
+        if self._follows_head():
+            return self._head
+        return None if None in self._chain and self._careful is None else self._base
+
+    def _follows_head(self) -> bool:
+        """Whether the tensor that the graph begins at, if not at the root, still shares the root's memory."""
+        head = self._head
+        return head is not None and head._base is self._base and head._chain == self._chain[: len(head._chain)]
+
+    def _check_alone(self, others: list) -> None:
+        """Raise if this is a leaf that requires gradients and any of its views is still there."""
+        if others and self._requires_grad and self._node is None:
+            raise RuntimeError(
+                "in-place: expected a leaf without views to be given another shape, got one with views, which would not "
+                "know where their gradients go; do it before they are made"
+            )
+
+    def _seen_by(self) -> list:
+        """The views of this root, or of this view's, that are still there."""
+        root = self if self._base is None else self._base
+        views = [each() for each in (root._views or {}).values()]
+        return [view for view in views if view is not None and view._base is root]
+
+    def _hide_head(self, view: Any) -> None:
+        """Leave this detached tensor's part in the graph of its views, `view` among them, to one that nobody sees."""
+        followers = [each for each in self._seen_by() if each._head is self]
+        self._check_alone([each for each in followers if each is not view])
+        head = self.detach()
+        head._chain = self._chain
+        head._node, head._index = self._node, self._index
+        for each in followers:
+            each._head = head
+        self._head = view._head
 
     def _look_at(self, root: Any, chain: tuple) -> None:
         """Be the view of a root that a chain reads."""
@@ -114,7 +161,9 @@ class Memory:
                 if type(view._raw_value) is Unread:
                     view._current()
                 seen = view._seen
-                view._look_at(to, (None, *view._chain) if cut and view._chain is not CUT else view._chain)
+                view._look_at(to, (None, *view._chain) if cut and view._chain[:1] != CUT else view._chain)
+                if cut and None not in view._chain[1:]:
+                    view._head = self
                 view._seen = seen  # it may have to be read again
 
     def _share_memory_of(self, data: Any) -> None:
@@ -138,7 +187,7 @@ class Memory:
         """Have an array of one's own from here on; what was a view of this tensor keeps the memory that it was of."""
         if self._base is not None:
             self._value()
-            self._base, self._chain = None, ()
+            self._base, self._chain, self._head = None, (), None
         elif self._views:
             self._move_views(tape.make[0](self._raw_value), cut=False)
 
@@ -151,30 +200,42 @@ class Memory:
         """Whether this still is a view, after deciding the cases where torch would have copied."""
         if self._is_true_view():
             return True
-        self._base, self._chain, self._count, self._careful = None, (), None, None
+        self._base, self._chain, self._count, self._careful, self._head = None, (), None, None, None
         return False
 
     def _write(self, array: Any, edge: Any) -> None:
         """Write through to the root."""
         root, chain = self._base, self._chain
         assert root is not None
-        cut = None in chain
-        root_edge = root._edge() if state.grad else None
-        self._check_recordable(None if cut and not self._careful else root_edge, edge)
+        self._check_recordable(edge)
         if chain is CUT:
             root._put(array, self)
             self._keep_edge(array, edge)
             return
         self._check_writable()
-        program, extras = _views.writer(chain)
-        root_edge = None if cut else root_edge
-        edges = (root_edge, None if cut else edge, *(None for _ in extras))
-        out, node = tape.run(program, (root._value(), array, *extras), edges)
+        if None in chain:
+            node = self._write_to_head(array, edge)
+            out, _ = _written(chain, (root._value(), None), (array, None))
+            root._put(out, self)
+            if node is not None:
+                self._head._node, self._head._index = node, 0
+            elif not self._follows_head():
+                self._keep_edge(array, edge)
+            return
+        out, node = _written(chain, (root._value(), root._edge() if state.grad else None), (array, edge))
         root._put(out, self)
-        if cut:
-            self._keep_edge(array, edge)
-        elif state.grad:
+        if state.grad:
             root._node, root._index = node, 0
+
+    def _write_to_head(self, array: Any, edge: Any) -> Any:
+        """The node of writing to the detached tensor that this is a view of; None where there is nothing to record."""
+        if not state.grad or not self._follows_head():
+            return None
+        head = self._head
+        value, place = head._value(), head._place()
+        if edge is None and place is None:
+            return None
+        return _written(self._chain[len(head._chain) :], (value, place), (array, edge))[1]
 
     def _keep_edge(self, array: Any, edge: Any) -> None:
         """Be where the gradient of a value goes that was written to memory without a graph; the root has no part in it."""
@@ -183,9 +244,16 @@ class Memory:
             self._raw_value, self._seen = array, weakref.ref(self._base._raw_value)
             self._node, self._index = edge
 
-    def _check_recordable(self, root_edge: Any, edge: Any) -> None:
-        """Raise where torch refuses to record a write through this view: its siblings would have to know of it."""
-        if self._careful is not None and state.grad and (root_edge is not None or edge is not None):
+    def _check_recordable(self, edge: Any) -> None:
+        """Raise where torch refuses to record a write of what has this edge: siblings of the view would have to know of it."""
+        if self._careful is not None and state.grad:
+            self._refuse_with(edge or self._place())
+
+    def _refuse_with(self, edge: Any) -> None:
+        """Raise if there is a graph, this edge or that of what this is a view of."""
+        if self._careful is None:  # it has turned out to be a copy
+            return
+        if edge is not None or self._origin()._place() is not None:
             raise RuntimeError(
                 "in-place: expected a write to a view, or under one, that gradients can be recorded through, got "
                 f"{self._careful[0]}; use an op that is not in place, clone() it first, or do both under no_grad"
@@ -196,10 +264,11 @@ class Memory:
         return self._is_settled_view() and _views.overlaps(self._chain, self._base._raw_value.shape)
 
     def _check_fresh(self) -> None:
-        """Raise where such a view is used while recording after its memory was written."""
-        version = self._version
-        if self._base is not None and self._careful is not None and self._careful[1] != version:
-            self._check_recordable(self._base._edge(), None)
+        """Raise where such a view has or had a graph, and its memory was written since it was made."""
+        if self._careful is not None:
+            version = self._version  # which finds out whether this is a view at all
+            if self._careful is not None and self._careful[1] != version:
+                self._refuse_with(self._place())
 
     def _check_writable(self) -> None:
         if self._overlaps():
@@ -207,3 +276,9 @@ class Memory:
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
             )
+
+
+def _written(chain: tuple, into: tuple[Any, Any], what: tuple[Any, Any]) -> tuple[Any, Any]:
+    """`into` with the elements that a chain reads replaced by `what`, both arrays with their edges: (array, node)."""
+    program, extras = _views.writer(chain)
+    return tape.run(program, (into[0], what[0], *extras), (into[1], what[1], *(None for _ in extras)))

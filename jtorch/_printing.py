@@ -156,11 +156,18 @@ def tensor_text(tensor: Any) -> str:
         text = _Layout(wide).text(wide, len(prefix))
     if values.dtype not in usual:
         tail.append(f"dtype={tensor.dtype}")
-    if tensor.grad_fn is not None:
-        tail.append(f"grad_fn=<{tensor.grad_fn.name()}>")
-    elif tensor.requires_grad:
-        tail.append("requires_grad=True")
+    tail += _graph(tensor)
     return _with_tail(prefix + text, tail, len(prefix)) + ")"
+
+
+def _graph(tensor: Any) -> list[str]:
+    try:
+        made_by = tensor.grad_fn
+    except RuntimeError:  # a view that is not to be used any more can still be looked at
+        return ["grad_fn=<Invalid>"]
+    if made_by is not None:
+        return [f"grad_fn=<{made_by.name()}>"]
+    return ["requires_grad=True"] if tensor.requires_grad else []
 
 
 def _with_tail(text: str, tail: list[str], indent: int) -> str:

@@ -21,8 +21,8 @@ from jtorch._capture import state
 from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
 from jtorch._layout import Layout
-from jtorch._memory import Memory, without_gradient
-from jtorch._views import CUT, Unread
+from jtorch._memory import Memory
+from jtorch._views import CUT, Unread, follow, without_gradient
 from jtorch.autograd import tape
 from jtorch.ops import _args
 
@@ -47,6 +47,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     _views: "dict[int, weakref.ref] | None" = None  # of a root: its views, by id, some of them dead
     _count: list[int] | None = None  # [how often the memory has been written], one list for a tensor and its views
     _careful: tuple[str, int] | None = None  # of a view: why writing to it is not recorded, and `_version` when made
+    _head: "Tensor | None" = None  # of a view of a detached tensor, or of one that was given another shape: that tensor
     _has_shape = True  # False for parameters that wait for their first call
     _inference: bool = False
     _post_hooks: dict | None = None
@@ -102,20 +103,19 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         finally:
             state.lifting = lifting
         self._raw_value, self._seen = value, weakref.ref(root)
-        if out is not None or None not in self._chain:  # else its graph does not lead to the root, and stays
+        if out is not None or None not in self._chain or self._follows_head():  # else its graph is its own, and stays
             self._node, self._index = out or (None, 0)
 
     def _read(self, root: Any, edge: Any) -> tuple[Any, Any]:
         """The array and the edge that the chain gives on the root's array; a cut in it leaves nothing to record."""
-        unread = self._raw_value
-        if None in self._chain:
-            edge = None
-        elif type(unread) is Unread and (found := unread.read(self._base)) is not None:
+        unread, chain, head, at = self._raw_value, self._chain, self._head, 0
+        if type(unread) is Unread and None not in chain and (found := unread.read(self._base)) is not None:
             return found
-        value = root
-        for step in self._chain:
-            value, edge = (without_gradient(value), None) if step is None else step(value, edge)
-        return value, edge
+        if head is not None and head is not self and self._follows_head():
+            at = len(head._chain)
+            root, _ = follow(chain[:at], root)
+            edge = None if type(unread) is Unread and unread.version == self._version else head._place()
+        return follow(chain[at:], root, edge)
 
     def _edge(self) -> tape.Edge | None:
         """Where gradients for this tensor go, or None."""
@@ -172,14 +172,13 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         """Raise where torch refuses to write in place (to a `part` of the tensor) while recording."""
         if not state.grad:
             return
-        if self._base is None:
-            if self._requires_grad and self._node is None:
-                what = "a view of a leaf" if part else "a leaf"
-                raise RuntimeError(f"{what} Variable that requires grad is being used in an in-place operation.")
-        elif self._careful is not None:
-            self._check_recordable(self._base._edge(), None)
-        elif None not in self._chain and self._base._requires_grad and self._base._node is None:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+        origin = self
+        if self._base is not None:
+            self._check_recordable(None)
+            origin = self if (origin := self._origin()) is None else origin
+        if origin._node is None and (origin._requires_grad or (origin is not self and self._place() is not None)):
+            what = "a leaf" if origin is self and not part else "a view of a leaf"
+            raise RuntimeError(f"{what} Variable that requires grad is being used in an in-place operation.")
 
     def _snapshot(self) -> tuple:
         return (
@@ -193,11 +192,12 @@ class Tensor(Gradients, Memory, Conversion, Layout):
             self._count,
             self._version,
             self._careful,
+            self._head,
         )
 
     def _restore(self, before: tuple) -> None:
         (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._count,
-         version, self._careful) = before  # fmt: skip
+         version, self._careful, self._head) = before  # fmt: skip
         if version:
             self._version = version
 
@@ -231,7 +231,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def detach_(self) -> "Tensor":
         """Cut this tensor from the graph in place."""
         self._value()
-        if self._base is not None:
+        if self._base is not None and not self._is_detached():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
         return self.requires_grad_(False)

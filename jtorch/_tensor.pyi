@@ -97,6 +97,7 @@ class Tensor:
     def _edge(self) -> Any: ...
     _grad: Any
     _has_shape: Any
+    _head: Any
     _index: Any
     _inference: Any
     _leaf: Any

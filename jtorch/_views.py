@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jtorch.autograd import tape
 from jtorch.ops import _args
@@ -30,6 +31,18 @@ class Step(NamedTuple):
         out, node = tape.record(self.program, flat, () if edge is None else (0,), [] if edge is None else [edge])
         at = self.place or 0
         return (out if self.place is None else out[at]), (None if node is None else (node, at))
+
+
+def without_gradient(array: Any) -> Any:
+    """The array cut from what JAX differentiates, where it is being traced."""
+    return jax.lax.stop_gradient(array) if isinstance(array, Tracer) else array
+
+
+def follow(chain: tuple, value: Any, edge: Any = None) -> tuple[Any, Any]:
+    """The array and the edge that the steps of a chain give; a cut in it leaves nothing to record."""
+    for step in chain:
+        value, edge = (without_gradient(value), None) if step is None else step(value, edge)
+    return value, edge
 
 
 class Unread:

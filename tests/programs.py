@@ -95,14 +95,17 @@ def _is_comparable(line: str, scope: dict[str, Any]) -> bool:
     """Run a line of torch's and tell whether it did what it did for reasons that are not those of its memory.
 
     Where its inputs lie in part in what it writes torch refuses, and here there is nothing to mind, arrays being immutable;
-    an index that turns out to be out of range leaves behind what it had written so far.
+    an index that turns out to be out of range leaves behind what it had written so far. A view that was made before its
+    base had a graph it takes for a leaf when it is written to, unless it was used since; here it is written.
     """
     before = {name: value.detach().clone() for name, value in alive(scope).items()}
     error = run_line(line, scope)
     if error is None:
         return True
     unchanged = all(torch.equal(value, scope[name].detach()) for name, value in before.items())
-    return unchanged and not (isinstance(error, RuntimeError) and "some elements of the input tensor" in str(error))
+    return unchanged and not str(error).startswith(
+        ("unsupported operation: some elements of the input", "a leaf Variable")
+    )
 
 
 def _line(choose: Choose, tensors: dict[str, Any]) -> str:
@@ -211,8 +214,9 @@ def _writes(tensor: Any) -> list[str]:
     forms = ["x.add_(y)", "x.mul_(y)", "x.mul_(0.5)", "x.zero_()", "x.fill_(1.5)", "x.copy_(y)", "x += y", "x -= 0.25",
              "x *= 0.5", "x.masked_fill_(x.real > 0, 0.75)", "x.sub_(y, alpha=2)", "x.neg_()", "x.sin_()"]  # fmt: skip
     if any(size > 1 and not step for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
-        # filling is refused here, as all writes to it are; by an index, which value stays in a place is left open
-        return [f for f in forms if not re.search(r">|fill_|zero_", f)]
+        # filling is refused here, as all writes to it are; by an index, which value stays in a place is left open;
+        # copying it to itself torch allows, and refuses in backward
+        return [f for f in forms if not re.search(r">|fill_|zero_|copy_", f)]
     forms += [f"x[{s}] = 0.25" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])]
     forms += [f"x[{s}] += 1" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])[::2]]
     forms += [f"x[{s}] = x[{s}] * 2" for s in (*_SUBSCRIPTS[n], *_ARRAYS[n])[1::2]]

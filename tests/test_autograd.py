@@ -426,6 +426,103 @@ def a_view_made_inside_no_grad_has_no_gradient(torch):
     return found
 
 
+def _tries(*uses):
+    """What uses of a view give, or that they are refused."""
+    found = []
+    for use in uses:
+        try:
+            found.append(use())
+        except RuntimeError:
+            found.append("refused")
+    return found
+
+
+def _written_later(torch, made):
+    x = torch.ones(2, 3, requires_grad=True) * 1
+    with torch.no_grad():
+        view = made(x)
+    x.mul_(2)
+    uses = (
+        lambda: (view * 2).detach(),
+        lambda: view[..., 1:].detach(),
+        lambda: view.mul_(3).detach(),
+        lambda: view.is_leaf,
+        lambda: view.detach() * 2,
+    )
+    found = _tries(*uses)
+    with torch.no_grad():
+        found += _tries(*uses)
+    return [*found, *_tries(lambda: (x * view.sum()).sum()), x.detach(), view.detach(), "Invalid" in repr(view)]
+
+
+@script
+def views_made_inside_no_grad_whose_base_was_written(torch):
+    kinds = (
+        lambda t: t[0],
+        lambda t: t.view(-1),
+        lambda t: t.unbind(0)[0],
+        lambda t: t.detach()[0],
+        lambda t: t[0].detach(),
+    )
+    return [_written_later(torch, made) for made in kinds]
+
+
+@script
+def views_of_a_detached_tensor_share_its_graph(torch):
+    found = []
+    for made in (lambda t: t.detach(), lambda t: t.data, lambda t: t[:2].detach()):
+        x, scale = torch.ones(3, 2, requires_grad=True) * 1, _leaf(torch, 5.0)
+        apart = made(x)
+        one, other = apart[0], apart[:, 1][1:]
+        apart.mul_(scale)
+        found.append(other * 2)  # torch writes to a view of the new graph only once that has been asked for
+        other.mul_(scale)
+        found += [x.detach(), *(v.requires_grad for v in (x, apart, one, other))]
+        for v in (apart, one, other):
+            found += [v, *torch.autograd.grad(v.sum(), scale, retain_graph=True)]
+        apart.unsqueeze_(0)
+        one.mul_(scale)
+        found += [apart, *torch.autograd.grad(apart.sum(), scale), x.grad_fn is None]
+    return found
+
+
+@script
+def views_of_a_detached_leaf_are_not_written(torch):
+    leaf = _leaf(torch).detach().requires_grad_()
+    view = _leaf(torch)[:2].detach()[:1].requires_grad_()
+    with torch.no_grad():
+        plain = _leaf(torch).detach()[:1]
+    return _tries(
+        lambda: leaf.mul_(2), lambda: leaf[0].mul_(2), lambda: view.mul_(2), lambda: view[0].mul_(2), lambda: plain.mul_(2),
+        lambda: plain.mul_(_leaf(torch)[:1]), lambda: plain.detach_(), lambda: leaf.detach_().mul_(2),
+    )  # fmt: skip
+
+
+@script
+def a_tensor_given_another_shape_in_place_keeps_its_views_graph(torch):
+    x, y = torch.ones(3), _leaf(torch)
+    x.unsqueeze_(0)
+    view = x[..., 0]
+    x += y
+    return [view, *torch.autograd.grad(view.sum(), [x, y])]
+
+
+def test_a_leaf_with_views_keeps_its_shape():
+    x = _leaf(jtorch)
+    view = x[:1]
+    with jtorch.no_grad():
+        with pytest.raises(RuntimeError, match="leaf without views"):
+            x.unsqueeze_(0)
+        del view
+        x.unsqueeze_(0)
+    later = x[0]
+    with jtorch.no_grad():
+        x.mul_(2)
+    assert x.shape == (1, 3) and x.is_leaf
+    (later * later).sum().backward()
+    assert x.grad.tolist() == [[4.0, 8.0, 12.0]]
+
+
 # the graph
 
 

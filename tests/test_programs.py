@@ -32,6 +32,18 @@ def test_programs(request):
     agree()
 
 
+def test_programs_found_before():
+    check(
+        ["t0 = z * 1", "t1 = t0[0, 1:]", "with torch.no_grad(): t1.put_(torch.tensor([0, -1]), t1.flatten()[:2] * 2)"]
+    )
+    check(["t0 = a * 1", "with torch.no_grad(): t1 = t0.mT", "t2 = t0.real", "t2[t2 > 0] = 0.25", "t3 = t1[-1]"])
+    check(["t0 = z * 1", "t1 = t0.data", "with torch.no_grad(): t2 = t1.unbind(0)[0]", "t1.unsqueeze_(0)"])
+    check(["t0 = z * 1", "with torch.no_grad(): t1 = t0.T", "t2 = t1.flatten()"])
+    lines = ["t0 = a * 1", "t1 = b", "t1.unsqueeze_(0)", "t2 = t1[..., 0]", "t1 += t0"]
+    check(lines)
+    check(lines)  # now the view is left unread
+
+
 def check(lines):
     """Assert that a program does in jtorch what it does in torch."""
     theirs, ours = programs.run(lines, torch), programs.run(lines, jtorch)
