@@ -486,6 +486,34 @@ def views_of_a_detached_tensor_share_its_graph(torch):
     return found
 
 
+def _given_out(torch, forward):
+    class Given(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return forward(x)
+
+        @staticmethod
+        def backward(ctx, *gradients):
+            return torch.ones(2, 3) * gradients[-1].sum()
+
+    x = _leaf(torch)
+    base = torch.ones(2, 3) * x
+    out = Given.apply(base)
+    out = out[-1] if isinstance(out, tuple) else out
+    found = [*torch.autograd.grad(out.sum(), x, retain_graph=True), *_tries(lambda: out.mul_(2))]
+    base.mul_(2)
+    found += [base, out.detach(), *_tries(lambda: out * 2, lambda: out[0])]
+    with torch.no_grad():
+        out.mul_(3)
+    return [*found, base.detach(), out.detach()]
+
+
+@script
+def what_a_function_gives_out_of_other_memory(torch):
+    kinds = (lambda x: x[0], lambda x: x, lambda x: (x * 2).view(-1), lambda x: x * 2, lambda x: (x * 2, x * 1))
+    return [_given_out(torch, forward) for forward in kinds]
+
+
 @script
 def views_of_a_detached_leaf_are_not_written(torch):
     leaf = _leaf(torch).detach().requires_grad_()

@@ -202,6 +202,11 @@ def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, arg
         if own or any(x is d for d in ctx._dirty):  # what was saved of the outputs is theirs, with their graph
             x._node, x._index = node, place
             results.append(x)
+        elif x._base is not None or any(x is a for a in args):  # others see its memory
+            shared = x.detach()
+            shared._node, shared._index = node, place
+            shared._careful = (f"output {len(results)} of {node.name()}", shared._version)
+            results.append(shared)
         else:
             results.append(tape.make[0](x._value(), (node, place)))
         place += 1
