@@ -203,8 +203,17 @@ class Tensor(Gradients, Memory, Conversion, Layout):
 
     # ops; `__jtorch_op__` is in `_calling`
 
-    def __jtorch_out__(self, result: "Tensor") -> None:
-        """Take a result into `out=`."""
+    def __jtorch_out__(self, result: "Tensor", name: str | None = None) -> None:
+        """Take a result, of the function of that name if it was called with `out=`.
+
+        Raises:
+            RuntimeError: it has a graph, or this tensor has, which torch does not record through `out=`.
+        """
+        if name is not None and state.grad and (result._edge() is not None or self._edge() is not None):
+            raise RuntimeError(
+                f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+                "arguments requires grad."
+            )
         value = result._value()
         _types.check_cast(value.dtype, self._value().dtype)
         self._check_inplace()

@@ -127,6 +127,29 @@ def broadcast_is_summed(torch):
 
 
 @wrong
+def out_of_what_requires_grad(torch):
+    torch.mul(_leaf(torch), 2, out=torch.zeros(3))
+
+
+@wrong
+def out_that_requires_grad(torch):
+    torch.mul(torch.ones(3), 2, out=_leaf(torch))
+
+
+@wrong
+def one_of_two_outs_that_requires_grad(torch):
+    torch.max(torch.ones(3, 1), 1, out=(_leaf(torch), torch.zeros(3, dtype=torch.int64)))
+
+
+@script
+def out_under_no_grad(torch):
+    out = torch.zeros(3)
+    with torch.no_grad():
+        torch.mul(_leaf(torch), 2, out=out)
+    return out
+
+
+@wrong
 def backward_twice(torch):
     y = (_leaf(torch) ** 2).sum()
     y.backward()

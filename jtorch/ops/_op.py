@@ -392,7 +392,7 @@ def _into(out: Any, result: Any, op: _Flags) -> Any:
     if op.exact_out:
         dtypes = [_args.to_dtype(x.dtype) for x in (result, out)]
         _args.check(dtypes[0] == dtypes[1], f"out=: expected a Tensor of {dtypes[0]}, got {dtypes[1]}", RuntimeError)
-    take(result)
+    take(result, op.name)
     return out
 
 
