@@ -3,13 +3,16 @@
 pytest tests -n 2               a bounded sample of every entry of torch's databases
 pytest tests -n 2 --full        every sample and every dtype of theirs: 200,000 cases, hours
 pytest ... --shard 3/40         the third of forty equal parts of what would run, in its order
+pytest ... --sample 5000        that many of what would run, of every entry as many, in turn from its dtypes; --seed 1 for others
 JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_off`
 """
 
 import argparse
+import collections
 import itertools
 import os
 import pathlib
+import random
 import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -41,6 +44,10 @@ import gaps
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="every sample and dtype of torch's databases")
     parser.addoption("--shard", type=_shard, metavar="K/N", help="only the K-th of N equal parts of the tests")
+    parser.addoption(
+        "--sample", type=int, metavar="N", help="only N of the tests, drawn evenly from entries and dtypes"
+    )
+    parser.addoption("--seed", type=int, default=0, help="which ones `--sample` draws (default: 0)")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -62,6 +69,25 @@ def case_name(item: pytest.Item) -> str:
     return f"{test}/{item.callspec.id}" if hasattr(item, "callspec") else test
 
 
+def _sample(names: list[str], count: int, seed: int) -> set[str]:
+    """`count` of the ledger's names: of every entry as many, if it has them, and within it of every test and dtype."""
+    order = random.Random(seed).sample(names, len(names))
+    for stratum in (lambda n: n.rstrip("0123456789"), lambda n: n.partition("-")[0].rpartition("/")[2]):
+        met = collections.Counter()
+        turns = []
+        for name in order:
+            met[stratum(name)] += 1
+            turns.append(met[stratum(name)])
+        order = [name for _, name in sorted(zip(turns, order, strict=True), key=lambda pair: pair[0])]
+    return set(order[:count])
+
+
+def _select(config, items, chosen: list):
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     names = {}
@@ -76,14 +102,15 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     config.stash[COLLECTED] = frozenset(names)
     if not X64:
-        dropped = [item for item in items if item.get_closest_marker("x64_off") is None]
-        items[:] = [item for item in items if item.get_closest_marker("x64_off") is not None]
-        config.hook.pytest_deselected(items=dropped)
+        _select(config, items, [item for item in items if item.get_closest_marker("x64_off")])
+    if config.getoption("sample"):
+        there = [item for item in items if isinstance(item, pytest.Function)]
+        drawn = _sample([case_name(item) for item in there], config.getoption("sample"), config.getoption("seed"))
+        _select(config, items, [item for item in there if case_name(item) in drawn])
     if config.getoption("shard"):
         part, parts = config.getoption("shard")
         start, end = (len(items) * n // parts for n in (part - 1, part))
-        config.hook.pytest_deselected(items=items[:start] + items[end:])
-        items[:] = items[start:end]
+        _select(config, items, items[start:end])
 
 
 COLLECTED = pytest.StashKey[frozenset]()
