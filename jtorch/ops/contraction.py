@@ -69,23 +69,54 @@ def einsum_of(operands: Sequence[Array], equation: str) -> Array:
 
     Shape: as the equation says
     """
-    same_dtype("einsum", *operands)
     _check_equation(equation, [x.ndim for x in operands])
     _check_sizes(equation, operands)
-    if "..." in equation and "->" in equation and "..." not in equation.partition("->")[2]:
-        equation, operands = _sum_ellipsis(equation, operands)
-    return jnp.einsum(equation, *operands, precision=precision_for(operands[0].dtype))
+    if "..." in equation and "->" in equation:
+        equation = _without_dots(equation, operands)
+    dtype = operands[0].dtype
+    if all(_args.is_integral(x.dtype) for x in operands):
+        dtype = _integer_result(equation, operands)
+        operands = [x.astype(jnp.int8 if dtype == np.bool_ else dtype) for x in operands]
+    same_dtype("einsum", *operands)
+    return jnp.einsum(equation, *operands, precision=precision_for(operands[0].dtype)).astype(dtype)
 
 
-def _sum_ellipsis(equation: str, operands: Sequence[Array]) -> tuple[str, Sequence[Array]]:
+def _without_dots(equation: str, operands: Sequence[Array]) -> str:
     """Letters in place of the dots, which torch sums over where the output has none and JAX refuses."""
     inputs, _, output = equation.partition("->")
     terms = inputs.split(",")
     free = [c for c in string.ascii_letters if c not in equation]
     counts = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands, strict=True)]
-    most = max(n for n, t in zip(counts, terms, strict=True) if "..." in t)
+    most = max((n for n, t in zip(counts, terms, strict=True) if "..." in t), default=0)
     named = [t.replace("...", "".join(free[most - n : most])) for t, n in zip(terms, counts, strict=True)]
-    return ",".join(named) + "->" + output, operands
+    return ",".join(named) + "->" + output.replace("...", "".join(free[:most]))
+
+
+def _integer_result(equation: str, operands: Sequence[Array]) -> np.dtype:
+    """torch's dtype of a product of integers or bools: what one operand sums by itself is int64, as sums are.
+
+    Raises: RuntimeError where one dtype then meets another in a matrix product; NotImplementedError for bools in one.
+    """
+    if "->" not in equation:
+        once = sorted(c for c in set(equation) - set(",.") if equation.count(c) == 1)
+        equation = _without_dots(f"{equation}->{'...' * ('...' in equation)}{''.join(once)}", operands)
+    inputs, _, output = equation.partition("->")
+    terms = inputs.split(",")
+    if len(terms) == 1:
+        return operands[0].dtype if set(inputs) == set(output) else _args.long_dtype()
+    sizes = [{c for c, n in zip(t, x.shape, strict=True) if n != 1} for t, x in zip(terms, operands, strict=True)]
+    left = list(zip(sizes, (x.dtype for x in operands), strict=True))
+    order = jnp.einsum_path(equation, *operands)[0] if len(left) > 2 else [(0, 1)]  # torch has it from opt_einsum too
+    for pair in order:
+        (b, two), (a, one) = (left.pop(i) for i in sorted(pair, reverse=True))
+        kept = set(output).union(*(letters for letters, _ in left))
+        one, two = (_args.long_dtype() if own - kept else d for own, d in ((a - b, one), (b - a, two)))
+        contracted = (a & b) - kept
+        if contracted:
+            _args.check(one != np.bool_, "einsum(): expected numbers, got bool", NotImplementedError)
+            _args.check(one == two, f"einsum(): expected one dtype, got {one} and {two}", RuntimeError)
+        left.append(((a | b) & kept, jnp.promote_types(one, two)))
+    return left[0][1]
 
 
 @derived(method=False)
@@ -93,10 +124,11 @@ def einsum(equation: Any, *operands: Any) -> Any:
     """The products of the operands' elements, summed over the subscripts that the output leaves out.
 
     `einsum("ij,jk->ik", a, b)`, `einsum("ij,jk->ik", [a, b])` or `einsum(a, [0, 1], b, [1, 2], [0, 2])`. Without an
-    arrow the output has, in alphabetical order, the subscripts that come once.
+    arrow the output has, in alphabetical order, the subscripts that come once. Integers are int64 where one operand by
+    itself is summed.
 
     Shape: as the equation says
-    Raises: RuntimeError where equation and operands do not match.
+    Raises: RuntimeError where equation and operands do not match; NotImplementedError for bools in a matrix product.
     """
     if isinstance(equation, str):
         given = _args.starred(operands)
