@@ -191,11 +191,12 @@ def unravel_index(indices: Array, shape: int | Sequence[int]) -> tuple[Array, ..
     """The coordinates in an array of this shape of places in it flattened, a vector for each dimension.
 
     Shape: (*) -> (*), once for each dimension of the shape
-    Raises: ValueError for a place out of range or a negative size.
+    Raises: TypeError for other dtypes than integers; ValueError for a place out of range or a negative size.
     """
     integers = _args.is_integral(indices.dtype) and indices.dtype != np.bool_
-    _args.check(integers, f"unravel_index(): expected integer indices, got {indices.dtype}", ValueError)
+    _args.check(integers, f"unravel_index(): expected integer indices, got {indices.dtype}", TypeError)
     sizes = (shape,) if isinstance(shape, int) else shape
     _args.check(all(n >= 0 for n in sizes), f"unravel_index(): expected sizes of 0 or more, got {sizes}", ValueError)
     steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    indices = indices.astype(_args.long_dtype())
     return tuple(indices // max(step, 1) % max(n, 1) for step, n in zip(steps, sizes, strict=True))
