@@ -106,6 +106,43 @@ def test_weights_between_dtypes():
             parity.agree(lambda lib: lib.lerp(*lib.tensor([[1], [3]], dtype=getattr(lib, dtype)), lib.tensor(weight)))  # noqa: B023
 
 
+EQUATIONS = ("ij->ji", "ij->i", "ii", "ii->i", "ij,jk->ik", "ij,jk", "ij,kl->ijkl", "ij,jk->k", "ij,kl->kl", "ij,ij->", "...j->j",
+             "...j,...j->...", "i...,i...", "ij,jk,kl->il", "ij,jk,lm->ik")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_integers_in_einsum(equation, dtype):
+    """What one operand sums by itself is int64, what a matrix product sums is not; a size of 1 makes the one the other."""
+
+    def contracted(lib, size):
+        operands = [lib.tensor([[1, 0], [1, 1]], dtype=getattr(lib, dtype)) for _ in equation.split(",")]
+        operands[0] = operands[0][:size, :size]
+        return lib.einsum(equation, *operands)
+
+    for size in (1, 2):
+        parity.agree(lambda lib: contracted(lib, size))  # noqa: B023
+
+
+@pytest.mark.parametrize("limit", [-255, -1, 0, 2, 200])
+@pytest.mark.parametrize("name", ["clamp", "clamp_min", "clamp_max", "clamp_"])
+def test_limits_between_unsigned_integers(name, limit):
+    """-1 is 255 there, as a number and as a 0-d tensor, of which also 300 is 44; a vector of limits decides the dtype too."""
+
+    def limited(lib, limit):
+        return getattr(lib.tensor([1, 0, 3, 255], dtype=lib.uint8), name)(limit)
+
+    parity.agree(lambda lib: limited(lib, limit))
+    parity.agree(lambda lib: limited(lib, lib.tensor(limit + 300)))
+    if name != "clamp_":
+        parity.agree(lambda lib: limited(lib, lib.full((4,), limit, dtype=lib.int16)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "bool", "float32"])
+def test_coordinates_are_of_64_bits(dtype):
+    parity.agree(lambda lib: lib.unravel_index(lib.tensor([1, 3], dtype=getattr(lib, dtype)), (2, 2)))
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_bools_are_numbers_beside_nan(compiled):
     """XLA by itself makes 0 of the product of False and NaN."""

@@ -221,14 +221,14 @@ def fmin(input: Array, other: Array) -> Array:
 
 
 def _held(bound: Array | Scalar | None, dtype: jnp.dtype) -> Array | None:
-    """A limit in the dtype of the result; one beyond what integers hold becomes the last that they do."""
+    """A limit in the dtype of the result. -1 is 255 in uint8; numbers beyond it become the last that integers hold."""
     if bound is None:
         return None
     bound = jnp.asarray(bound)
-    if dtype.kind in "iu" and bound.dtype.kind in "iu":
+    if dtype.kind in "iu" and bound.dtype.kind in "iu" and bound.weak_type:
         info, own = jnp.iinfo(dtype), jnp.iinfo(bound.dtype)
-        low, high = (builtins.max(info.min, own.min), builtins.min(info.max, own.max))
-        bound = jnp.clip(bound, low, high)
+        low, high = builtins.max(info.min, own.min), builtins.min(info.max, own.max)
+        bound = jnp.where(bound < (low or -high), low, jnp.minimum(bound, high))
     return bound.astype(dtype)
 
 
@@ -256,7 +256,8 @@ def clamp(input: Array, min: Array | Scalar | None = None, max: Array | Scalar |
 
     Shape: (*), (*), (*) -> (*), broadcast
     Raises: RuntimeError without any limit; NotImplementedError for complex numbers.
-    Differs: torch raises for limits beyond the range of an integer dtype; here they are beyond every element.
+    Differs: torch raises for limits beyond the range of an integer dtype; here they are beyond every element. Both take
+        -1 for 255 between unsigned integers.
     """
     given = min is not None or max is not None
     _args.check(given, "clamp(): expected min or max, got neither", RuntimeError)
