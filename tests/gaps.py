@@ -142,6 +142,12 @@ WHOLE: dict[str, str] = {
         ],
         "the trigamma function at its poles, which are infinite here: torch divides by a sine that rounding keeps from 0",
     ),
+    **dict.fromkeys(
+        ["op/complex-float16-*", "op/view_as_complex-float16-*"],
+        "JAX has no complex32, which torch makes of two float16 numbers: an error here",
+    ),
+    "op/erfinv-bfloat16-0": "torch rounds each step of the gradient to 16 bits, and is off by 2.7 % near 1; here it is by 0.4 %",
+    "op/fft.hfft2-int32-5": "sums of size 306 near 0: off by 3.1e-5 here and by 3.7e-5 in torch, both a rounding of float32",
 }
 """Differences in cases that only a full run has."""
 
