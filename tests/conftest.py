@@ -3,7 +3,8 @@
 pytest tests -n 2               a bounded sample of every entry of torch's databases
 pytest tests -n 2 --full        every sample and every dtype of theirs: 200,000 cases, hours
 pytest ... --shard 3/40         the third of forty equal parts of what would run, in its order
-pytest ... --sample 5000        that many of what would run, of every entry as many, in turn from its dtypes; --seed 1 for others
+pytest ... --sample 5000        that many of what would run, of every entry as many, in turn from its dtypes; --seed 1 for others.
+                                They run in turn too, so that what a run that is cut off has done is a fair sample
 JTORCH_X64=0 pytest tests       JAX's 32-bit types; only the tests marked `x64_off`
 """
 
@@ -69,8 +70,8 @@ def case_name(item: pytest.Item) -> str:
     return f"{test}/{item.callspec.id}" if hasattr(item, "callspec") else test
 
 
-def _sample(names: list[str], count: int, seed: int) -> set[str]:
-    """`count` of the ledger's names: of every entry as many, if it has them, and within it of every test and dtype."""
+def _sample(names: list[str], count: int, seed: int) -> dict[str, int]:
+    """`count` of the ledger's names and their places: of every entry in turn, and within it of every test and dtype."""
     order = random.Random(seed).sample(names, len(names))
     for stratum in (lambda n: n.rstrip("0123456789"), lambda n: n.partition("-")[0].rpartition("/")[2]):
         met = collections.Counter()
@@ -79,7 +80,7 @@ def _sample(names: list[str], count: int, seed: int) -> set[str]:
             met[stratum(name)] += 1
             turns.append(met[stratum(name)])
         order = [name for _, name in sorted(zip(turns, order, strict=True), key=lambda pair: pair[0])]
-    return set(order[:count])
+    return {name: place for place, name in enumerate(order[:count])}
 
 
 def _select(config, items, chosen: list):
@@ -106,7 +107,8 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("sample"):
         there = [item for item in items if isinstance(item, pytest.Function)]
         drawn = _sample([case_name(item) for item in there], config.getoption("sample"), config.getoption("seed"))
-        _select(config, items, [item for item in there if case_name(item) in drawn])
+        kept = [item for item in there if case_name(item) in drawn]
+        _select(config, items, sorted(kept, key=lambda item: drawn[case_name(item)]))
     if config.getoption("shard"):
         part, parts = config.getoption("shard")
         start, end = (len(items) * n // parts for n in (part - 1, part))
