@@ -135,8 +135,8 @@ WHOLE: dict[str, str] = {
     ),
     **dict.fromkeys(
         [
-            f"op/polygamma.polygamma_n_{n}-{dtype}-{place}"
-            for n in range(5)
+            f"op/{name}-{dtype}-{place}"
+            for name in ("special.polygamma.special_polygamma_n_0", *(f"polygamma.polygamma_n_{n}" for n in range(5)))
             for dtype, places in {"int16": "0 5 ref0 ref5 ref19 ref24", "int8": "0 5 ref0 ref5 ref18 ref23"}.items()
             for place in places.split()
         ],
@@ -146,6 +146,7 @@ WHOLE: dict[str, str] = {
         ["op/complex-float16-*", "op/view_as_complex-float16-*"],
         "JAX has no complex32, which torch makes of two float16 numbers: an error here",
     ),
+    "op/sinh-uint8-ref8": "XLA's float32 sinh is off by 1.5e-6 beyond 50, torch's by 1e-7",
     "op/erfinv-bfloat16-0": "torch rounds each step of the gradient to 16 bits, and is off by 2.7 % near 1; here it is by 0.4 %",
     "op/fft.hfft2-int32-5": "sums of size 306 near 0: off by 3.1e-5 here and by 3.7e-5 in torch, both a rounding of float32",
 }
