@@ -147,7 +147,7 @@ WHOLE: dict[str, str] = {
         "JAX has no complex32, which torch makes of two float16 numbers: an error here",
     ),
     **dict.fromkeys(
-        ["op/as_strided_scatter-*float*", "op/as_strided_scatter-complex*"],
+        ["op/as_strided_scatter-*float*", "op/as_strided_scatter-complex*", "apart/as_strided_scatter-float32-*"],
         "torch gives the input a gradient at the places written, which do not depend on it, and none elsewhere",
     ),
     **dict.fromkeys(
