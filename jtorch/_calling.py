@@ -94,6 +94,12 @@ def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
     if root is None or not view._is_settled_view():
         return _computed(op, (view,), static)
     size, stride, offset = static
+    own_graph = None in view._chain and state.grad and view._place() is not None
+    _args.check(
+        not own_graph,
+        "as_strided(): expected no view of a detached tensor with a graph; clone() it first",
+        RuntimeError,
+    )
     _args.check(
         root.dtype == view.dtype, "as_strided(): expected a view of the dtype of its base, got another", RuntimeError
     )

@@ -126,6 +126,17 @@ def broadcast_is_summed(torch):
     return [x.grad, y.grad]
 
 
+def test_as_strided_of_a_detached_tensor_with_a_graph_is_refused():
+    detached = jtorch.ones(4, requires_grad=True).detach()
+    part = detached[1:]
+    detached.mul_(jtorch.ones(4, requires_grad=True))
+    for tensor in (detached, part):
+        with pytest.raises(RuntimeError, match="clone"):
+            tensor.as_strided((2,), (1,), 1)
+    with jtorch.no_grad():
+        assert part.as_strided((2,), (1,), 1).tolist() == [1, 1]
+
+
 @wrong
 def out_of_what_requires_grad(torch):
     torch.mul(_leaf(torch), 2, out=torch.zeros(3))
