@@ -41,12 +41,14 @@ def quickly(op: Any, traced: tuple, static: tuple) -> Any:
     arrays, wanted, edges = [], (), []
     for value in flat:
         if isinstance(value, Tensor):
-            if value._base is not None or not value._has_shape:
+            if not value._has_shape:
                 return None
-            if recording and (value._node is not None or value._requires_grad):
-                wanted += (len(arrays),)
-                edges.append(value._edge())
-            value = value._raw_value
+            simple = value._base is None
+            if recording and not (simple and value._node is None and not value._requires_grad):
+                if (edge := value._edge()) is not None:
+                    wanted += (len(arrays),)
+                    edges.append(edge)
+            value = value._raw_value if simple else value._value()
         elif type(value) is float or type(value) is int:
             value = boxed(value)
         if type(value) not in tape.VALUED:

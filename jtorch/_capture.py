@@ -25,6 +25,8 @@ class _State(threading.local):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if name in ("grad", "watch"):
+            return
         usual = self.session is None and self.lifting is None and self.tape and not self.inference
         super().__setattr__("usual", usual)
 

@@ -92,8 +92,8 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def _reread(self, root: Any, edge: Any) -> None:
         if not self._is_settled_view():
             return
-        lifting = state.lifting
-        if not isinstance(root, Tracer):  # what a transform makes of it is the matter of the ops that it goes into
+        lifting = None if isinstance(root, Tracer) else state.lifting
+        if lifting is not None:  # what a transform makes of it is the matter of the ops that it goes into
             state.lifting = None
         try:
             value, out = self._read(root, edge)
@@ -101,7 +101,8 @@ class Tensor(Gradients, Memory, Conversion, Layout):
                 with jax.ensure_compile_time_eval():
                     value, out = self._read(root, edge)
         finally:
-            state.lifting = lifting
+            if lifting is not None:
+                state.lifting = lifting
         self._raw_value, self._seen = value, weakref.ref(root)
         if out is not None or None not in self._chain or self._follows_head():  # else its graph is its own, and stays
             self._node, self._index = out or (None, 0)
