@@ -44,10 +44,10 @@ def quickly(op: Any, traced: tuple, static: tuple) -> Any:
             if not value._has_shape:
                 return None
             simple = value._base is None
-            if recording and not (simple and value._node is None and not value._requires_grad):
-                if (edge := value._edge()) is not None:
-                    wanted += (len(arrays),)
-                    edges.append(edge)
+            alone = not recording or (simple and value._node is None and not value._requires_grad)
+            if not alone and (edge := value._edge()) is not None:
+                wanted += (len(arrays),)
+                edges.append(edge)
             value = value._raw_value if simple else value._value()
         elif type(value) is float or type(value) is int:
             value = boxed(value)
