@@ -121,6 +121,8 @@ def _plain_number(value: Any) -> Any:
 
 
 def _getitem(self, index):
+    if self._careful is not None and state.grad:
+        self._check_fresh()
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self))
     return indexing.slice_view(self, arrays, spec) if spec.is_view else indexing.gather_index(self, arrays, spec)
 

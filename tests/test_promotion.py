@@ -166,3 +166,32 @@ def test_bools_are_numbers_beside_nan(compiled):
             for lib, f in ((jtorch, run), (torch, product))
         )
         parity.same(mine, yours, f"product {i}")
+
+
+@pytest.mark.parametrize("integers", ["uint8", "int8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("floats", ["float16", "bfloat16", "float32", "float64"])
+def test_floats_beyond_an_integer_dtype(floats, integers):
+    """Undefined in C++, but the same on every processor that torch's wheels for PCs are for."""
+    values = [
+        -1.0,
+        -3.7,
+        256,
+        300.5,
+        -129,
+        40000,
+        -4e4,
+        2.0**31,
+        -(2.0**31),
+        3e9,
+        1e12 + 7,
+        2.0**63,
+        1e20,
+        float("inf"),
+        -float("inf"),
+        float("nan"),
+    ]
+
+    def converted(lib):
+        return lib.tensor(values, dtype=lib.float64).to(getattr(lib, floats)).to(getattr(lib, integers))
+
+    parity.agree(converted)

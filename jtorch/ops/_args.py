@@ -144,14 +144,28 @@ def _number_dtype(value: Any) -> np.dtype:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """The array in another dtype.
+    """The array in another dtype; floats beyond an integer dtype, and NaN, become what they do in torch on a CPU.
 
     Of the product of converted bools and x XLA makes a choice between x and 0, also where x is NaN or infinite. Chosen numbers
     it multiplies.
     """
     if x.dtype == jnp.bool_ and is_inexact(dtype):
         return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
+    if is_float(x.dtype) and np.dtype(dtype).name in _WAYS:
+        return _truncated(x, np.dtype(dtype))
     return x.astype(dtype)
+
+
+_WAYS = {"int8": 32, "int16": 32, "int32": 32, "int64": 64, "uint8": 64, "uint16": 32, "uint32": 64}
+"""The bits of the integers that floats become on their way to a dtype."""
+
+
+def _truncated(x: Array, dtype: np.dtype) -> Array:
+    """Floats as integers, by way of wide ones whose least value stands for all that is beyond, as processors have it."""
+    wide = long_dtype() if _WAYS[dtype.name] == 64 else jnp.int32
+    least = float(jnp.iinfo(wide).min)
+    x = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+    return jnp.where((x >= least) & (x < -least), x, least).astype(wide).astype(dtype)
 
 
 def fixed(shape: Sequence) -> bool:
