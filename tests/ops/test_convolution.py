@@ -111,6 +111,16 @@ def test_sums_beside_a_dimension_of_size_one_stay_out_of_the_slow_library(shape,
     np.testing.assert_allclose(compiled(x, w), step(x, w), rtol=1e-5)
 
 
+def test_a_tuned_program_takes_the_options_where_it_is_called_alone(monkeypatch):
+    monkeypatch.setattr(_backend, "compiler_options", lambda: {"xla_no_such_option": "1"})
+    double = _backend.tuned_jit(lambda x: 2 * x)
+    assert jax.jit(double)(3.0) == 6
+    assert jax.grad(double)(3.0) == 2
+    assert jax.vmap(double)(jnp.ones(2)).tolist() == [2, 2]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        double(3.0)
+
+
 def test_options_give_way_to_those_of_the_environment(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
     assert jtorch.compiler_options() == {}
