@@ -96,10 +96,10 @@ def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
     if root is None or not view._is_settled_view():
         return _computed(op, (view,), static)
     size, stride, offset = static
-    own_graph = None in view._chain and state.grad and view._place() is not None
+    place = view._place() if state.grad else None
     _args.check(
-        not own_graph,
-        "as_strided(): expected no view of a detached tensor with a graph; clone() it first",
+        place is None or (None not in view._chain and place[0] is not view._leaf),
+        "as_strided(): expected a view whose gradient goes to its base, got one with a graph of its own; clone() it first",
         RuntimeError,
     )
     _args.check(

@@ -133,7 +133,9 @@ class Node:
         for place, edge in zip(self.wanted, self.edges, strict=True):
             edges[place] = edge
         edges += [c._edge() for c in cotangents]
-        outs, node = run(program, [*self.flat, *(c._value() for c in cotangents)], edges)
+        flat = [*self.flat, *(c._value() for c in cotangents)]
+        edges = [edge if used else None for edge, used in zip(edges, program.uses(flat), strict=True)]
+        outs, node = run(program, flat, edges)
         return [make[0](x, None if node is None else (node, i)) for i, x in enumerate(outs)]
 
     def free(self) -> None:

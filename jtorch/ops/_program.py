@@ -1,6 +1,6 @@
 """A compiled function of flat arrays, with its recorded form and its pullbacks: what an op runs as."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jtorch.ops import _args
 from jtorch.ops._backend import tuned_jit
 from jtorch.ops._kept import Kept
-from jtorch.ops._recording import Recording
+from jtorch.ops._recording import Recording, depends
 
 Array = jax.Array
 
@@ -30,6 +30,7 @@ class Program:
         "_recorded",
         "_recordings",
         "_pullbacks",
+        "_uses",
     )
 
     def __init__(self, function: Callable, name: str, eager: bool = False, tuned: bool = False):
@@ -43,6 +44,7 @@ class Program:
         self._recorded: dict[tuple[int, ...], Callable] = {}
         self._recordings: dict[tuple[int, ...], Recording] = {}
         self._pullbacks: dict[tuple[int, ...], Program] = {}
+        self._uses = Kept()
 
     def _run(self, *flat):
         """One array or a tuple of arrays, none of them weakly typed."""
@@ -99,6 +101,18 @@ class Program:
                 return pulled(pullback, tuple(flat[count:]))
 
             found = self._pullbacks[wanted] = Program(pull_again, self.name + "Backward", self.eager, self.tuned)
+        return found
+
+    def uses(self, flat: Sequence) -> list[bool]:
+        """Which of the inputs the outputs depend on; all, for an eager program."""
+        if self.eager:
+            return [True] * len(flat)
+        key = tuple(None if x is None else jax.typeof(x) for x in flat)
+        found = self._uses.get(key)
+        if found is None:
+            jaxpr = jax.make_jaxpr(self._run)(*flat).jaxpr
+            used = iter(depends(jaxpr, [True] * len(jaxpr.outvars)))
+            found = self._uses[key] = [x is not None and next(used) for x in flat]
         return found
 
 

@@ -104,6 +104,18 @@ def _numbered_variables(variables: Iterable) -> dict[Any, int]:
     return {v: i for i, v in enumerate(variables) if _is_variable(v)}
 
 
+def depends(jaxpr: Any, outputs: Sequence[bool]) -> list[bool]:
+    """Which inputs of a jaxpr the outputs that are marked depend on."""
+    needed = {v for v, marked in zip(jaxpr.outvars, outputs, strict=True) if marked and _is_variable(v)}
+    for equation in reversed(jaxpr.eqns):
+        made = [v in needed for v in equation.outvars]
+        if any(made):
+            inner = _called(equation)
+            uses = [True] * len(equation.invars) if inner is None else depends(inner.jaxpr, made)
+            needed.update(v for v, used in zip(equation.invars, uses, strict=True) if used and _is_variable(v))
+    return [v in needed for v in jaxpr.invars]
+
+
 def _is_quick(variable: Any, made: dict[Any, Any]) -> bool:
     """Whether a value comes from inputs and constants by quick primitives alone."""
     todo, seen = [variable], set()
@@ -118,7 +130,10 @@ def _is_quick(variable: Any, made: dict[Any, Any]) -> bool:
 
 
 def _quick(equation: Any) -> bool:
-    inner = equation.params.get("jaxpr")
-    if inner is not None and equation.primitive.name in ("jit", "pjit"):
-        return all(map(_quick, inner.jaxpr.eqns))
-    return equation.primitive.name in _QUICK
+    inner = _called(equation)
+    return equation.primitive.name in _QUICK if inner is None else all(map(_quick, inner.jaxpr.eqns))
+
+
+def _called(equation: Any) -> Any:
+    """The jaxpr of a call of compiled code, None for other equations."""
+    return equation.params["jaxpr"] if equation.primitive.name in ("jit", "pjit") else None
