@@ -39,6 +39,8 @@ def test_programs_found_before():
     check(["t0 = a * 1", "with torch.no_grad(): t1 = t0.mT", "t2 = t0.real", "t2[t2 > 0] = 0.25", "t3 = t1[-1]"])
     check(["t0 = z * 1", "t1 = t0.data", "with torch.no_grad(): t2 = t1.unbind(0)[0]", "t1.unsqueeze_(0)"])
     check(["t0 = z * 1", "with torch.no_grad(): t1 = t0.T", "t2 = t1.flatten()"])
+    check(["t0 = a * 1", "t1 = t0[:, :0]", "t2 = t1.take_along_dim(torch.tensor([[0, 1]]), 1)", "t3 = t0 * 2"])
+    check(["t0 = a * 1", "t1 = t0.split(2)[-1]", "t0.add_(t0)", "t2 = t1[torch.tensor([[0, 9]])]"])
     lines = ["t0 = a * 1", "t1 = b", "t1.unsqueeze_(0)", "t2 = t1[..., 0]", "t1 += t0"]
     check(lines)
     check(lines)  # now the view is left unread

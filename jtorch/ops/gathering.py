@@ -165,7 +165,7 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Arra
     Without `dim` those of the flattened input.
 
     Shape: (A*, L, B*), (A*, I, B*) -> (A*, I, B*)
-    Raises: RuntimeError where the dtype is not int64 or the dimensions differ in number.
+    Raises: RuntimeError where the dtype is not int64, the dimensions differ in number, or there is nothing to take.
     """
     require_index("take_along_dim", indices)
     if dim is None:
@@ -178,6 +178,8 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Arra
     lead = [max(m, n) if min(m, n) else 0 for m, n in zip(input.shape, indices.shape, strict=True)]
     shape = [n if i != at else input.shape[at] for i, n in enumerate(lead)]
     wanted = [n if i != at else indices.shape[at] for i, n in enumerate(lead)]
+    filled = input.shape[at] > 0 or 0 in wanted
+    _args.check(filled, f"take_along_dim(): expected dimension {dim} to have elements, got {input.shape}", RuntimeError)
     places = jnp.broadcast_to(indices % input.shape[at], wanted)  # torch takes any index modulo the size
     return gather.body(jnp.broadcast_to(input, shape), at, places)
 
