@@ -22,7 +22,7 @@ from jtorch.ops._op import Array
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
 _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
-_SOME = 4  # and up to which a loop over the groups does: slower code than theirs side by side, but compiled once
+_SOME = 4  # and up to which the patches of all groups at once do, and a loop over the groups for the rest
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
@@ -143,7 +143,7 @@ def _by_patches_jvp(window, groups, primals, tangents):
 def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
     """One dense convolution for each group."""
     pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
-    form = _dense if w.shape[1] <= _NARROW else functools.partial(_on_cpu, groups=1)
+    form = _dense if _is_narrow(x, w) else functools.partial(_on_cpu, groups=1)
     return jnp.concatenate([form(a, b, window) for a, b in pairs], 1)
 
 
