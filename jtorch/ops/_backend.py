@@ -41,15 +41,23 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
     Returns:
         A new dictionary for the default backend.
 
+    Raises:
+        TypeError: what is given is no jaxpr.
+
     Example:
         >>> import jax, jtorch
         >>> step = jax.jit(lambda x, w: jtorch.nn.functional.conv2d(x, w), compiler_options=jtorch.compiler_options())
         >>> step(jax.numpy.ones((1, 3, 8, 8)), jax.numpy.ones((4, 3, 3, 3))).shape
         (1, 4, 6, 6)
     """
+    inner = getattr(jaxpr, "jaxpr", jaxpr)
+    if not (inner is None or hasattr(inner, "eqns")):
+        raise TypeError(
+            f"compiler_options(): expected a jaxpr, as by jax.make_jaxpr(f)(*args), got {type(jaxpr).__name__}"
+        )
     if not on_cpu() or _LIBRARY in os.environ.get("XLA_FLAGS", "") or not _is_known():
         return {}
-    thin = jaxpr is not None and any(map(_is_thin_sum, _equations(jaxpr.jaxpr)))
+    thin = inner is not None and any(map(_is_thin_sum, _equations(inner)))
     return {_LIBRARY: _PRODUCTS if thin else f"{_PRODUCTS},{_SUMS}"}
 
 

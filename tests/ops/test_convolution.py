@@ -111,6 +111,13 @@ def test_sums_beside_a_dimension_of_size_one_stay_out_of_the_slow_library(shape,
     np.testing.assert_allclose(compiled(x, w), step(x, w), rtol=1e-5)
 
 
+def test_options_are_for_a_jaxpr():
+    jaxpr = jax.make_jaxpr(jnp.sum)(jnp.ones((1, 64, 256)))
+    assert jtorch.compiler_options(jaxpr) == jtorch.compiler_options(jaxpr.jaxpr)
+    with pytest.raises(TypeError, match="make_jaxpr"):
+        jtorch.compiler_options(jnp.sum)
+
+
 def test_a_tuned_program_takes_the_options_where_it_is_called_alone(monkeypatch):
     monkeypatch.setattr(_backend, "compiler_options", lambda: {"xla_no_such_option": "1"})
     double = _backend.tuned_jit(lambda x: 2 * x)
