@@ -14,45 +14,38 @@ from jtorch._capture import state
 from jtorch._tensor import Tensor, _blank, from_array
 from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
 from jtorch.autograd import tape
+from jtorch.autograd.tape import VALUED
 from jtorch.ops import _args, _op, casting
 from jtorch.ops._placing import boxed
 
 
-def call(op: Any, traced: tuple, static: tuple) -> Any:
-    """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped."""
-    if op.inplace_at is not None and static[op.inplace_at]:
-        return _call_inplace(op, traced, static)
-    if op.light and state.usual and (result := quickly(op, traced, static)) is not None:
-        return result
-    if op.view and op.name in _BY_MEMORY and isinstance(traced[0], Tensor) and traced[0]._base is not None:
-        return _BY_MEMORY[op.name](op, traced[0], static)
-    if op.view and (view := _unread_view(op, traced, static)) is not None:
-        return view
-    return _computed(op, traced, static)
+def call(op: Any, traced: tuple, static: tuple, checked: bool = False) -> Any:
+    """Run an op on tensors (arrays and numbers may stand beside them): computed, recorded, wrapped.
 
-
-def quickly(op: Any, traced: tuple, static: tuple) -> Any:
-    """What `_computed` gives where tensors hold arrays with values and nothing else is going on; None elsewhere.
-
-    Small ops take as long as their lines here, so that these are few. What is there to validate is left to the caller.
+    It takes the short way where tensors hold arrays with values and nothing else is going on, and the long one otherwise.
+    Small ops take as long as their lines here, so that these are few. `checked` says that there is nothing to validate.
     """
+    records = state.records
+    if records is None or not (op.light or checked) or (op.inplace_at is not None and static[op.inplace_at]):
+        return _called(op, traced, static)
     program, flat = op.program(traced, static)
-    recording = state.grad and op.differentiable
+    records = records and op.differentiable
     arrays, wanted, edges = [], (), []
     for value in flat:
         if isinstance(value, Tensor):
             if not value._has_shape:
-                return None
+                return _called(op, traced, static)
             simple = value._base is None
-            alone = not recording or (simple and value._node is None and not value._requires_grad)
-            if not alone and (edge := value._edge()) is not None:
-                wanted += (len(arrays),)
-                edges.append(edge)
+            if records and not (simple and value._node is None and not value._requires_grad):
+                edge = value._edge()
+                if edge is not None:
+                    wanted += (len(arrays),)
+                    edges.append(edge)
             value = value._raw_value if simple else value._value()
         elif type(value) is float or type(value) is int:
             value = boxed(value)
-        if type(value) not in tape.VALUED:
-            return None
+        if type(value) not in VALUED:
+            return _called(op, traced, static)
         arrays.append(value)
     node = None
     try:
@@ -60,8 +53,8 @@ def quickly(op: Any, traced: tuple, static: tuple) -> Any:
             out, node = tape.record_valued(program, arrays, wanted, edges)
         else:
             out = program.forward(*arrays)
-    except ValueError:  # `_run` says more of it
-        return None
+    except ValueError:  # the long way says more of it
+        return _called(op, traced, static)
     if program.container is not None:
         return program.container(_wrap_all(out, node))
     result = _blank(Tensor)
@@ -69,6 +62,17 @@ def quickly(op: Any, traced: tuple, static: tuple) -> Any:
     if node is not None:
         result._node = node
     return result
+
+
+def _called(op: Any, traced: tuple, static: tuple) -> Any:
+    """The long way, for whatever there may be."""
+    if op.inplace_at is not None and static[op.inplace_at]:
+        return _call_inplace(op, traced, static)
+    if op.view and op.name in _BY_MEMORY and isinstance(traced[0], Tensor) and traced[0]._base is not None:
+        return _BY_MEMORY[op.name](op, traced[0], static)
+    if op.view and (view := _unread_view(op, traced, static)) is not None:
+        return view
+    return _computed(op, traced, static)
 
 
 def _computed(op: Any, traced: tuple, static: tuple) -> Any:
@@ -198,7 +202,7 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
             value = array
         arrays.append(value)
     if op.validate is not None:
-        _check(op, arrays if not op.spread else _op.unspread(arrays, op.layout(traced)), static)
+        _check(op, arrays if not op.spread else _op.unspread(arrays, _op.spread(traced)[1]), static)
     return program, arrays, wanted, edges
 
 

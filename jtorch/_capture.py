@@ -21,14 +21,13 @@ class _State(threading.local):
     session: "Capture | None" = None  # the capture in progress
     lifting: Any = None  # the innermost function run by `autograd.batching`: what it uses from outside becomes inputs
     watch: Any = None  # the innermost transform of `func` that is running: it is told of tensors written in place
-    usual = True  # whether ops have the tape alone to mind: none of the above but `grad` and `watch` is set otherwise
+    records: bool | None = True  # `grad` where ops have the tape alone to mind; None where there is more of the above
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("grad", "watch"):
-            return
-        usual = self.session is None and self.lifting is None and self.tape and not self.inference
-        super().__setattr__("usual", usual)
+        if name != "watch":
+            usual = self.session is None and self.lifting is None and self.tape and not self.inference
+            super().__setattr__("records", self.grad if usual else None)
 
 
 state = _State()

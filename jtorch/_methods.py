@@ -146,10 +146,9 @@ def _setitem(self, index, value):
     if spec.is_view and self._base is not None and self._overlaps():
         _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not
         return
-    result = None
-    if spec.is_view and state.usual:  # without a mask there is nothing to validate
-        result = _calling.quickly(indexing.setitem, (self, value, arrays), (spec, False))
-    if result is None:
+    if spec.is_view:  # without a mask there is nothing to validate
+        result = _calling.call(indexing.setitem, (self, value, arrays), (spec, False), checked=True)
+    else:
         result = indexing.setitem(self, value, arrays, spec)
     if part:
         self._check_inplace(part=True)

@@ -140,7 +140,11 @@ class Op(_Flags):
         tests = [f"type({name}) in _refused_{name}" for name in self._refused]
         test = (" and " if NUMBERS in refused.values() else " or ").join(tests) or "False"
         guard = f"if {test}: _misplaced({', '.join(self._refused)})"
-        values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (self.traced, static))
+        listed = [
+            n if i not in self.spread else f"tuple({n}) if type({n}) is list else {n}"
+            for i, n in enumerate(self.traced)
+        ]
+        values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (listed, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
         return _define(self.name, text, {**names, **refused, "_misplaced": self._misplaced})
 
@@ -194,15 +198,10 @@ class Op(_Flags):
         if not self.spread:
             key = static if cast is None else (static, cast)
             return self._programs.get(key) or self._made(key, static, lambda flat: flat, cast), traced
-        flat, layout = [], []
-        for value in traced:
-            if type(value) is tuple:  # as `_look_inside` leaves sequences
-                flat += value
-                layout.append(len(value))
-            else:
-                flat.append(value)
-                layout.append(None)
-        layout = tuple(layout)
+        if len(traced) == 1 and type(traced[0]) is tuple:  # as `_look_inside` leaves sequences; the usual one
+            flat, layout = traced[0], (len(traced[0]),)
+        else:
+            flat, layout = spread(traced)
         key = (static, layout, cast)
         return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout), cast), flat
 
@@ -225,10 +224,6 @@ class Op(_Flags):
 
     def _node_name(self, static: tuple) -> str:
         return self.name if self.node is None else self.node(*static)
-
-    def layout(self, traced: tuple) -> tuple[int | None, ...]:
-        """The length of each sequence among the traced arguments, a tuple by now, None for each single value."""
-        return tuple([len(value) if type(value) is tuple else None for value in traced])
 
     def check(self, traced: Sequence, static: tuple) -> None:
         """Run the op's eager validation, if every traced value is concrete."""
@@ -265,25 +260,23 @@ class Op(_Flags):
 
     def _look_inside(self, traced: tuple) -> tuple[tuple, Callable | None]:
         """The traced arguments with their sequences as tuples, and the handler that an element asks for, if any."""
-        values, found = list(traced), None
+        found = None
         for i in self.spread:
-            value = values[i]
-            kind = type(value)
-            if kind is list:
-                values[i] = value = tuple(value)
-            elif kind is not tuple:  # else spare these questions, which take a microsecond
-                if i in self._listed and (isinstance(value, jax.Array) or _handler_of(kind) is not None):
-                    self._refuse(self.traced[i], "tuple of Tensors", kind)
-                if value is None or isinstance(value, jax.Array):
-                    continue
-                values[i] = value = tuple(value)
-            for element in value:
+            if type(traced[i]) is not tuple:
+                traced = (*traced[:i], self._as_tuple(traced[i], i), *traced[i + 1 :])
+            for element in traced[i] if type(traced[i]) is tuple else ():
                 handler = _handlers.get(type(element), _UNSEEN)
                 handler = _handler_of(type(element)) if handler is _UNSEEN else handler
                 if handler is not None:
                     found = handler
                     break
-        return tuple(values), found
+        return traced, found
+
+    def _as_tuple(self, value: Any, place: int) -> Any:
+        """A sequence among the traced arguments as a tuple; None and an array, where one may be, as they are."""
+        if place in self._listed and (isinstance(value, jax.Array) or _handler_of(type(value)) is not None):
+            self._refuse(self.traced[place], "tuple of Tensors", type(value))
+        return value if value is None or isinstance(value, jax.Array) else tuple(value)
 
     def __get__(self, instance, owner=None):
         """Ops are attributes of the class Tensor and bind there as functions do."""
@@ -400,6 +393,19 @@ def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
     """NumPy's names for arguments, which torch takes too, turned into torch's."""
     known = signature.parameters
     return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
+
+
+def spread(values: Sequence) -> tuple[list, tuple[int | None, ...]]:
+    """The values with the tuples among them taken apart, and their layout: the length of each tuple, None for others."""
+    flat, layout = [], []
+    for value in values:
+        if type(value) is tuple:
+            flat += value
+            layout.append(len(value))
+        else:
+            flat.append(value)
+            layout.append(None)
+    return flat, tuple(layout)
 
 
 def unspread(flat: Sequence, layout: Sequence[int | None]) -> list:
