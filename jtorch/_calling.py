@@ -35,13 +35,13 @@ def call(op: Any, traced: tuple, static: tuple, checked: bool = False) -> Any:
         if isinstance(value, Tensor):
             if not value._has_shape:
                 return _called(op, traced, static)
-            simple = value._base is None
-            if records and not (simple and value._node is None and not value._requires_grad):
+            array = value._raw_value if value._base is None else value._current()
+            if records and (value._node is not None or value._requires_grad or value._careful is not None):
                 edge = value._edge()
                 if edge is not None:
                     wanted += (len(arrays),)
                     edges.append(edge)
-            value = value._raw_value if simple else value._value()
+            value = array
         elif type(value) is float or type(value) is int:
             value = boxed(value)
         if type(value) not in VALUED:

@@ -86,7 +86,12 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         if self._chain is CUT:
             return without_gradient(root)
         if self._seen() is not root:
-            self._reread(root, base._edge())
+            unread, alone = self._raw_value, len(self._chain) == 1
+            if alone and type(unread) is Unread and (found := unread.read_directly(base)) is not None:
+                self._raw_value, self._node = found
+                self._seen = weakref.ref(root)
+            else:
+                self._reread(root, base._edge())
         return self._raw_value
 
     def _reread(self, root: Any, edge: Any) -> None:

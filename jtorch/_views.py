@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jtorch._capture import state
 from jtorch.autograd import tape
 from jtorch.ops import _args
 from jtorch.ops._program import Program
@@ -73,6 +74,19 @@ class Unread:
         if parent is root and parent._version == self.version:  # a later requires_grad_() does not count, only a write
             edge = self.edge and (edge or self.edge)
         return self.step(parent._value(), edge)
+
+    def read_directly(self, root: Any) -> tuple[Any, Any] | None:
+        """The array and its node where that is simple: of the root itself, not written since; None elsewhere."""
+        array, count = root._raw_value, root._count
+        written = self.version != (0 if count is None else count[0])
+        if self.parent is not root or written or state.records is None or type(array) not in tape.VALUED:
+            return None
+        program, flat = self.step.program, (array, *self.step.extras)
+        if self.edge is None:
+            found = program.forward(*flat), None
+        else:
+            found = tape.record_valued(program, flat, (0,), [root._place() or self.edge])
+        return found if type(found[0]) in tape.VALUED else None  # a tracer in a trace that does not know of the root
 
 
 def unseen() -> None:
