@@ -19,6 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
 from jtorch.ops._op import Array
+from jtorch.ops._windows import FEW, blocks_of
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
 _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
@@ -114,17 +115,18 @@ def _dense(x: Array, w: Array, window: Window) -> Array:
     return native(x, w, window)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _by_patches(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
-    """Some images at a time as products of the kernels of all groups with their patches."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _by_patches(x: Array, w: Array, window: Window, groups: int = 1, direct: bool = False) -> Array:
+    """Some images at a time as products of the kernels of all groups with their patches; `direct` as for `blocks_of`."""
     sizes, count, terms = window.sizes(x.shape[2:], w.shape[2:]), x.shape[0], math.prod(w.shape[1:])
     most = max(1, _BLOCK // (groups * terms * math.prod(sizes)))
     block = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
 
     @jax.checkpoint  # otherwise the patches would be kept for the transposition
     def of_block(images: Array, w: Array) -> Array:
-        patches = jnp.stack(list(_parts(images, w.shape[2:], window)), 2)  # B C K *S'
-        patches = jnp.moveaxis(patches, 0, 2).reshape(groups, terms, -1)
+        padded = pad_spatial(images, window.pads)
+        patches = blocks_of(padded, w.shape[2:], window.stride, window.dilation, sizes, direct)
+        patches = jnp.moveaxis(patches, 0, -1 - len(sizes)).reshape(groups, terms, -1)
         y = jnp.matmul(w.reshape(groups, -1, terms), patches, precision=_args.precision())
         return jnp.moveaxis(y.reshape(w.shape[0], block, *sizes), 1, 0)
 
@@ -133,10 +135,11 @@ def _by_patches(x: Array, w: Array, window: Window, groups: int = 1) -> Array:
 
 
 @functools.partial(_by_patches.defjvp, symbolic_zeros=True)
-def _by_patches_jvp(window, groups, primals, tangents):
-    (x, w), y = primals, _by_patches(*primals, window, groups)
+def _by_patches_jvp(window, groups, direct, primals, tangents):
+    (x, w), y = primals, _by_patches(*primals, window, groups, direct)
     from_kernel = _dense if groups == 1 else functools.partial(_looped, groups=groups)
-    forms = lambda dx: _by_patches(dx, w, window, groups), lambda dw: from_kernel(x, dw, window)
+    direct = math.prod(w.shape[2:]) <= FEW and max(window.stride) == 1
+    forms = lambda dx: _by_patches(dx, w, window, groups, direct), lambda dw: from_kernel(x, dw, window)
     return y, _added(y, tangents, *forms)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jtorch.ops import _args
 
 Array = jax.Array
+FEW = 16  # elements of a window up to which one sum over them beats one over rows and one over columns
 
 
 class Windows(NamedTuple):
@@ -70,6 +71,25 @@ class Windows(NamedTuple):
             stop = np.minimum(start + k, length + p)
             rows.append(stop - start if include_padding else np.minimum(stop, length) - np.maximum(start, 0))
         return math.prod(np.ix_(*rows))  # type: ignore[arg-type]
+
+
+def blocks_of(padded: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
+              out: Sequence[int], direct: bool = False) -> Array:  # fmt: skip
+    """The elements of every window, by their place in it: (N, C, *padded sizes) -> (N, C, *kernel, *out).
+
+    One dimension after the other: slices for the elements of a row and of a column, not for all of the kernel. `direct`
+    takes them all from the input, which is faster for what the transposed function adds up, where they are few.
+    """
+    if direct:
+        w = Windows(padded.shape[2:], tuple(kernel), tuple(stride), (0,) * len(kernel), tuple(dilation), tuple(out))
+        return jnp.stack([w.at(padded, place) for place in w.places()], 2).reshape(*padded.shape[:2], *kernel, *out)
+    x = padded
+    for d in reversed(range(len(kernel))):
+        reach = (out[d] - 1) * stride[d] + 1
+        starts = range(0, kernel[d] * dilation[d], dilation[d])
+        axis = x.ndim - len(kernel) + d
+        x = jnp.stack([jax.lax.slice_in_dim(x, a, a + reach, stride[d], axis) for a in starts], 2)
+    return x
 
 
 def _flat(rows: Sequence[np.ndarray], size: Sequence[int]) -> np.ndarray:

@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, op
-from jtorch.ops._windows import Windows
+from jtorch.ops._windows import FEW, Windows, blocks_of
 
 
 def _windows(name: str, size: tuple[int, ...], kernel_size, dilation, padding, stride) -> Windows:
@@ -36,8 +35,7 @@ def _windows(name: str, size: tuple[int, ...], kernel_size, dilation, padding, s
 
 
 def _columns(image: Array, w: Windows) -> Array:
-    padded = w.padded(image, 0)
-    blocks = jnp.stack([w.at(padded, place) for place in w.places()], 2)
+    blocks = blocks_of(w.padded(image, 0), w.kernel, w.stride, w.dilation, w.out, math.prod(w.kernel) <= FEW)
     return blocks.reshape(image.shape[0], image.shape[1] * math.prod(w.kernel), math.prod(w.out))
 
 
