@@ -23,9 +23,10 @@ from jtorch.ops._windows import FEW, blocks_of
 
 _LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
 _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
-_SOME = 4  # and up to which the patches of all groups at once do, and a loop over the groups for the rest
+_SOME = 4  # and up to which a loop over the groups does, where patches of all groups at once are not taken
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
+_ROWS = 32  # rows of an image up to which a loop over them is written out
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -89,7 +90,7 @@ def convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
 
 def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
     if groups > 1:
-        if _FEW < w.shape[1] <= _SOME and _is_narrow(x, w):
+        if w.shape[1] > _FEW and _is_narrow(x, w) and (w.shape[1] <= _SOME or max(window.stride) == 1):
             return _by_patches(x, w, window, groups)
         grouped = _few_channels if w.shape[1] <= _FEW else _looped if w.shape[1] <= _SOME else _split
         return grouped(x, w, window, groups)
@@ -137,7 +138,8 @@ def _by_patches(x: Array, w: Array, window: Window, groups: int = 1, direct: boo
 @functools.partial(_by_patches.defjvp, symbolic_zeros=True)
 def _by_patches_jvp(window, groups, direct, primals, tangents):
     (x, w), y = primals, _by_patches(*primals, window, groups, direct)
-    from_kernel = _dense if groups == 1 else functools.partial(_looped, groups=groups)
+    by_group = functools.partial(_looped if w.shape[1] <= _SOME else _split, groups=groups)
+    from_kernel = _dense if groups == 1 else by_group
     direct = math.prod(w.shape[2:]) <= FEW and max(window.stride) == 1
     forms = lambda dx: _by_patches(dx, w, window, groups, direct), lambda dw: from_kernel(x, dw, window)
     return y, _added(y, tangents, *forms)
@@ -280,18 +282,27 @@ def _shifted_from_input(x: Array, w: Array, window: Window) -> Array:
 
 
 def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
-    """`_shifted` as a loop over the batch. Transposed with respect to `w`, it adds whole images up before it reduces them.
+    """`_shifted` as a loop over the batch. Transposed with respect to `w`, it adds rows, and then images, up before it
+    reduces them.
 
-    XLA's reductions on CPU are scalar code; additions of arrays are not.
+    XLA's reductions on CPU are scalar code; additions of arrays are not. They are fastest where what is added to is small.
     """
     sizes = window.sizes(x.shape[4:], w.shape[3:])
-    factors = [jnp.broadcast_to(b, (*w.shape[:2], *sizes)) for b in _kernel_elements(w, window)]
+    count = 1 if len(sizes) == 1 else sizes[0] if sizes[0] <= _ROWS else 4
+    rows, stride, reach = -(-sizes[0] // count), window.stride[0], window.reach(w.shape[3:])[0]
+    factors = [jnp.broadcast_to(b, (*w.shape[:2], rows, *sizes[1:])) for b in _kernel_elements(w, window)]
     x = pad_spatial(x, window.pads)
+    missing = max((count * rows - 1) * stride + reach - x.shape[4], 0)
+    x = pad_spatial(x, ((0, missing), *((0, 0),) * (len(sizes) - 1)))
 
     @jax.checkpoint  # otherwise every shift of the input would be kept for the transposition
     def of_one(one: Array, factors: list[Array]) -> Array:
-        shifts = _shifts(one[None], w.shape[3:], window.unpadded())
-        return sum(a[0] * b for a, b in zip(shifts, factors, strict=True))
+        parts = []
+        for start in _offsets(count, rows * stride):
+            part = lax.slice_in_dim(one, start, start + (rows - 1) * stride + reach, axis=3)
+            shifts = _shifts(part[None], w.shape[3:], window.unpadded())
+            parts.append(sum(a[0] * b for a, b in zip(shifts, factors, strict=True)))
+        return jnp.concatenate(parts, 2)[:, :, : sizes[0]]
 
     return lax.scan(lambda _, one: (None, of_one(one, factors)), None, x)[1]
 
