@@ -148,6 +148,7 @@ from jtorch._methods import broadcast_shapes as broadcast_shapes
 from jtorch._methods import can_cast as can_cast
 from jtorch._methods import is_complex as is_complex
 from jtorch._methods import is_floating_point as is_floating_point
+from jtorch._methods import is_inference as is_inference
 from jtorch._methods import is_nonzero as is_nonzero
 from jtorch._methods import is_same_size as is_same_size
 from jtorch._methods import is_tensor as is_tensor

@@ -33,7 +33,7 @@ def call(op: Any, traced: tuple, static: tuple, checked: bool = False) -> Any:
     arrays, wanted, edges = [], (), []
     for value in flat:
         if isinstance(value, Tensor):
-            if not value._has_shape:
+            if not value._usual:
                 return _called(op, traced, static)
             array = value._raw_value if value._base is None else value._current()
             if records and (value._node is not None or value._requires_grad or value._careful is not None):
@@ -138,7 +138,7 @@ def _unread_view(op: Any, traced: tuple, static: tuple) -> Tensor | None:
     It is done now where something is traced, and for what was not seen before: the program tells of errors.
     """
     base = traced[0]
-    if state.session is not None or not state.tape or not isinstance(base, Tensor) or not base._has_shape:
+    if state.session is not None or not state.tape or not isinstance(base, Tensor) or not base._usual:
         return None
     program, flat = op.program(traced, static)
     root = base if base._base is None else base._base
@@ -190,20 +190,42 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
     program, flat = op.program(traced, static)
     recording = state.grad and state.tape and op.differentiable
     plain = state.session is None
-    arrays, wanted, edges = [], (), []
+    arrays, wanted, edges, inferred = [], (), [], []
     for value in flat:
         if isinstance(value, Tensor):
-            simple = plain and value._base is None and value._has_shape  # the usual one, for which this spares calls
+            simple = plain and value._base is None and value._usual  # the usual one, for which this spares calls
             array = value._raw_value if simple else value._value()
             alone = not recording or (simple and value._node is None and not value._requires_grad)
             if not alone and (edge := value._edge()) is not None:
                 wanted += (len(arrays),)
                 edges.append(edge)
+            if value._inference:
+                inferred.append(len(arrays))
             value = array
         arrays.append(value)
+    if inferred and wanted and state.watch is None:  # transforms of `func` keep them
+        _check_saves(program, arrays, wanted, inferred)
     if op.validate is not None:
         _check(op, arrays if not op.spread else _op.unspread(arrays, _op.spread(traced)[1]), static)
     return program, arrays, wanted, edges
+
+
+_OF_PIECES = frozenset({
+    "_ctc_loss", "_fractional_max_pool", "attention_of", "copysign", "cosine_embedding_loss", "cosine_similarity", "cov",
+    "cumulative_trapezoid", "float_power", "gaussian_nll_loss", "hinge_embedding_loss", "hypot", "kl_div", "l1_loss", "ldexp",
+    "linalg_solve_ex", "linear_cross_entropy", "lu_solve", "margin_ranking_loss", "masked_logaddexp",
+    "multilabel_soft_margin_loss", "nanquantile", "narrow", "pairwise_distance", "polar", "quantile", "repeat_by",
+    "rms_norm", "slopes_along", "stft", "take_along_dim", "trapezoid", "triplet_margin_loss",
+})  # fmt: skip
+"""Programs of what torch makes of other ops, for which it keeps what these give and not the arguments."""
+
+
+def _check_saves(program: Any, flat: list, wanted: tuple, inferred: list[int]) -> None:
+    """Raise where torch keeps inference tensors for gradients; `inferred` are their places."""
+    if program.name in _OF_PIECES:
+        return
+    saved = program.saves(wanted, flat)
+    _args.check(not any(saved[place] for place in inferred), tape.UNSAVED, RuntimeError)
 
 
 def _check(op: Any, traced: Sequence, static: tuple) -> None:

@@ -18,6 +18,7 @@ class _State(threading.local):
     grad = True  # whether ops on tensors carry gradients on: what no_grad turns off
     tape = True  # whether they are recorded for that; off where JAX differentiates the whole
     inference = False  # inside inference_mode
+    asked = True  # inside inference_mode, where nothing is recorded: whether it would be otherwise
     session: "Capture | None" = None  # the capture in progress
     lifting: Any = None  # the innermost function run by `autograd.batching`: what it uses from outside becomes inputs
     watch: Any = None  # the innermost transform of `func` that is running: it is told of tensors written in place
@@ -25,7 +26,7 @@ class _State(threading.local):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name != "watch":
+        if name not in ("watch", "asked"):
             usual = self.session is None and self.lifting is None and self.tape and not self.inference
             super().__setattr__("records", self.grad if usual else None)
 

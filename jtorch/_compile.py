@@ -22,6 +22,7 @@ from jtorch._entry import Entry, aliases, is_array, is_tensor
 from jtorch._explain import Explanation, reason, report
 from jtorch._scan import Loop, length_of, stacked, step_of
 from jtorch._tensor import Tensor
+from jtorch.autograd.grad_mode import is_grad_enabled
 from jtorch.nn.module import Module, compiler
 from jtorch.ops import _args
 from jtorch.ops._autocast import running
@@ -146,7 +147,7 @@ class Compiled:
             tree,
             tuple(_signature(x) for x in leaves),
             aliases(inputs),
-            state.grad,
+            is_grad_enabled(),
             state.inference,
             (*_args.settings(), running.all()),
         )
@@ -181,7 +182,8 @@ def _signature(leaf: Any) -> Any:
     """What of an argument the program depends on."""
     if isinstance(leaf, Tensor):
         array, edge = leaf._value(), leaf._edge()
-        return (array.shape, array.dtype, None if edge is None else leaf._node is None)
+        found = (array.shape, array.dtype, None if edge is None else leaf._node is None)
+        return (*found, "inference") if leaf._inference else found
     if isinstance(leaf, jax.Array | np.ndarray):
         return (leaf.shape, leaf.dtype)
     try:

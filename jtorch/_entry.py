@@ -17,7 +17,7 @@ from jax.core import Tracer
 from jtorch._capture import Boundary, Capture, Guard, Source, state, untaped
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape, walking
-from jtorch.autograd.grad_mode import no_grad
+from jtorch.autograd.grad_mode import inference_mode, no_grad
 from jtorch.nn._boxing import rebuilt
 from jtorch.nn._changes import tensors_in
 from jtorch.nn._graph import CONTAINERS, INTERNAL, epoch, formed, recorded
@@ -46,12 +46,13 @@ def aliases(inputs: list) -> tuple[int, ...]:
 class _Result:
     """A tensor or array among what the function returned or kept, and how to make it again: see `Entry._described`."""
 
-    __slots__ = ("kind", "at", "name")
+    __slots__ = ("kind", "at", "name", "inference")
 
-    def __init__(self, kind: str, at: Any, name: str = ""):
+    def __init__(self, kind: str, at: Any, name: str = "", inference: bool = False):
         self.kind = kind  # "tensor", "array", "same" (an object from outside), "source" (what is in a slot), "argument"
         self.at = at  # its place among the outputs; the object; the source; the place of the argument
         self.name = name  # of the freed graph, for a tensor that had one
+        self.inference = inference  # whether it is an inference tensor
 
 
 class Entry:
@@ -70,7 +71,7 @@ class Entry:
         self.places = [i for i, x in enumerate(leaves) if is_array(x)]
         inputs = [leaves[i] for i in self.places]
         self.aliases = aliases(inputs)
-        self.boxed = [_box_kind(x) for x in inputs]
+        self.boxed = [(_box_kind(x), isinstance(x, Tensor) and x._inference) for x in inputs]
         self.autocast = running.all()  # as it was for the call, however much later the program is traced again
         self.inside = True  # whether ops record inside the program
         self.settled = False  # whether it is known to fit the state that it leaves
@@ -120,6 +121,8 @@ class Entry:
             if isinstance(box, Tensor) and self.aliases[i] == i and box._raw_value is not start:
                 self.box_writes.append(i)
                 outs.append(box._raw_value)
+        written = [*(capture.sources[i].box for i in self.writes), *(boxes[i] for i in self.box_writes)]
+        self.infers = any(box._inference for box in written)  # whether a mode inside lets it write inference tensors
         self.grads = [(t, _grad_place(t, before, capture, outs)) for t, before in capture.grads.values()]
         self.box_grads = []
         for i, box in enumerate(boxes):
@@ -143,7 +146,8 @@ class Entry:
             return _Result("same", value) if source is None or source.slot == "self" else _Result("source", source)
         edge = value._edge()
         outs.append(value._value())
-        return _Result("tensor", len(outs) - 1, edge[0].name() if edge is not None and edge[0].freed else "")
+        freed = edge[0].name() if edge is not None and edge[0].freed else ""
+        return _Result("tensor", len(outs) - 1, freed, value._inference)
 
     def _make_slots(self, changes: list) -> None:
         """Tensors on attributes that the function sets are other ones at each call: fetch them from there."""
@@ -175,9 +179,9 @@ class Entry:
     def _run_once(self, capture: Capture, arrays: list, then: Callable) -> list:
         """Run the function on tracers. Every tensor is as it was afterwards, whatever happens."""
         boxes: list = []
-        for place, (kind, array) in enumerate(zip(self.boxed, arrays, strict=True)):
+        for place, (kinds, array) in enumerate(zip(self.boxed, arrays, strict=True)):
             first = self.aliases[place]
-            boxes.append(boxes[first] if first != place else _boxed(kind, array))
+            boxes.append(boxes[first] if first != place else _boxed(*kinds, array))
         self._starts = arrays
         leaves = list(self.static)
         for place, box in zip(self.places, boxes, strict=True):
@@ -265,7 +269,9 @@ class Entry:
         give = lambda value: self._given(value, outs, node, inputs)  # noqa: E731
         results = [give(value) for value in self.results]
         kept = [give(value) for _, value in self.changes]
-        self._put_back(inputs, outs)
+        put = inference_mode()(self._put_values) if self.infers else self._put_values
+        put(inputs, outs)
+        self._put_gradients(inputs, outs)
         for (change, _), value in zip(self.changes, kept, strict=True):
             change.apply(value)
         return jax.tree.unflatten(self.result_tree, results)
@@ -294,17 +300,17 @@ class Entry:
             return rebuilt(lambda x: self._given(x, outs, node, inputs), result)
         if result.kind == "tensor":
             array = outs[result.at]
-            if node is not None and _args.is_inexact(array.dtype):
-                place = sum(_args.is_inexact(x.dtype) for x in outs[: result.at])
-                return from_array(array, (node, place))
-            return from_array(array, (tape.Freed(result.name), 0) if result.name else None)
+            edge = (tape.Freed(result.name), 0) if result.name else None
+            if node is not None and _args.is_inexact(array.dtype) and not result.inference:
+                edge = node, sum(_args.is_inexact(x.dtype) for x in outs[: result.at])
+            return from_array(array, edge)._be_inference(result.inference)
         if result.kind == "array":
             return outs[result.at]
         if result.kind == "source":
             return result.at.tensor()
         return inputs[result.at] if result.kind == "argument" else result.at
 
-    def _put_back(self, inputs: list, outs: tuple) -> None:
+    def _put_values(self, inputs: list, outs: tuple) -> None:
         at = self.count
         for i in self.writes:
             box = self.sources[i].tensor()
@@ -317,6 +323,8 @@ class Entry:
         for i in self.box_writes:
             inputs[i]._rebind(outs[at])
             at += 1
+
+    def _put_gradients(self, inputs: list, outs: tuple) -> None:
         for tensor, (kind, place) in self.grads:
             if kind != "kept":
                 tensor._grad = from_array(outs[place]) if kind == "new" else place
@@ -375,11 +383,11 @@ def _box_kind(value: Any) -> str:
     return "plain" if edge is None else "leaf" if value._node is None else "graph"
 
 
-def _boxed(kind: str, array: Any) -> Any:
+def _boxed(kind: str, inference: bool, array: Any) -> Any:
     """An argument as the function sees it: a tensor of its own that holds the tracer."""
     if kind == "array":
         return array
-    box = from_array(array)
+    box = from_array(array)._be_inference(inference)
     if kind == "leaf":
         box._requires_grad = True
     elif kind == "graph":

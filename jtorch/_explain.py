@@ -26,9 +26,10 @@ def reason(key: tuple, others: dict[tuple, list[Entry]]) -> str:
 
 def _told(signature: Any) -> str:
     """An argument by its signature. See `_compile._signature`."""
-    if isinstance(signature, tuple) and len(signature) in (2, 3) and isinstance(signature[0], tuple):
-        graph = len(signature) == 3 and signature[2] is not None
-        return f"{signature[1]}{list(signature[0])}" + (" that requires grad" if graph else "")
+    if isinstance(signature, tuple) and len(signature) in (2, 3, 4) and isinstance(signature[0], tuple):
+        graph = len(signature) in (3, 4) and signature[2] is not None
+        inference = " made in inference mode" if signature[-1] == "inference" else ""
+        return f"{signature[1]}{list(signature[0])}{inference}" + (" that requires grad" if graph else "")
     return repr(signature[1]) if isinstance(signature, tuple) else "another object"
 
 

@@ -92,7 +92,7 @@ def copy_(self, src, non_blocking=False):
     self._check_inplace()
     array = self._value()
     if src is self:
-        self._version += 1
+        self._writes += 1
         return self
     src = src if isinstance(src, Tensor) else _creation.as_tensor(src)
     try:

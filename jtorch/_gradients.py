@@ -21,6 +21,7 @@ class Gradients:
 
     _requires_grad: bool
     _grad: Any
+    _inference: bool
     _node: Any
     _index: int
     _post_hooks: dict | None
@@ -47,8 +48,10 @@ class Gradients:
         """Ask for gradients, or stop asking. Only for leaves and inexact dtypes.
 
         Raises:
-            RuntimeError: an integer tensor, or a tensor that was computed.
+            RuntimeError: an integer tensor, a tensor that was computed, or an inference tensor outside of inference mode.
         """
+        if requires_grad:
+            self._check_may_record()
         if requires_grad and not _args.is_inexact(self._value().dtype):
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if not requires_grad and self._edge() is not None and self._node is not None:
@@ -57,6 +60,15 @@ class Gradients:
             self._requires_grad = bool(requires_grad)
             epoch[0] += 1
         return self
+
+    def _check_may_record(self) -> None:
+        """Raise where an inference tensor may not ask for gradients."""
+        _args.check(
+            not self._inference or state.inference,
+            "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed. Ask a clone() for "
+            "gradients.",
+            RuntimeError,
+        )
 
     @property
     def grad(self) -> Any:

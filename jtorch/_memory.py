@@ -13,6 +13,26 @@ from jtorch._views import CUT, Unread, without_gradient
 from jtorch.autograd import tape
 
 
+class Uncounted(list):
+    """The count of inference tensors, which torch does not keep: they may be written in inference mode only."""
+
+    def check(self) -> None:
+        """Raise where they may not be written.
+
+        Raises:
+            RuntimeError: outside of inference mode.
+        """
+        if not state.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get "
+                "a normal tensor before doing inplace update."
+            )
+
+    def __setitem__(self, place: Any, count: Any) -> None:
+        self.check()
+        super().__setitem__(place, count)
+
+
 class Memory:
     """The memory of a tensor, which others may share."""
 
@@ -24,6 +44,8 @@ class Memory:
     _count: list[int] | None
     _careful: tuple[str, int] | None
     _head: Any
+    _inference: bool
+    _usual: bool
     _node: Any
     _index: int
     _value: Callable[[], Any]
@@ -34,19 +56,46 @@ class Memory:
 
     @property
     def _version(self) -> int:
-        """How often the memory has been written in place: by this tensor, its views and its root."""
+        """How often the memory has been written in place: by this tensor, its views and its root.
+
+        Raises:
+            RuntimeError: it is an inference tensor.
+        """
+        if type(self._counter()) is Uncounted:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return self._writes
+
+    @property
+    def _writes(self) -> int:
+        """`_version`, of inference tensors too."""
         if self._base is not None:
             self._is_settled_view()
         return 0 if self._count is None else self._count[0]
 
-    @_version.setter
-    def _version(self, count: int) -> None:
-        self._counter()[0] = count
+    @_writes.setter
+    def _writes(self, count: int) -> None:
+        list.__setitem__(self._counter(), 0, count)
 
     def _counter(self) -> list[int]:
         if self._count is None:
-            self._count = [0]
+            self._count = Uncounted([0]) if self._inference else [0]
         return self._count
+
+    def _check_counted(self) -> None:
+        """Raise where this is an inference tensor, which may not be written."""
+        if type(count := self._counter()) is Uncounted:
+            count.check()
+
+    def _mark(self) -> None:
+        """Be an inference tensor where this is made in inference mode."""
+        if state.inference:
+            self._be_inference(True)
+
+    def _be_inference(self, inference: bool) -> Any:
+        """Be an inference tensor, or be none."""
+        if self._inference is not inference:
+            self._inference, self._usual = inference, not inference
+        return self
 
     def _become(self, view: Any) -> Any:
         """Be what `view`, a view of this tensor, is: another shape of the same memory. Older views stay as they are.
@@ -68,7 +117,7 @@ class Memory:
         self._raw_value, self._base, self._chain = view._raw_value, root, view._chain
         if root is not None:
             self._look_at(root, view._chain)
-        self._version += 1
+        self._writes += 1
         self._node, self._index = edge or (None, 0)
         return self
 
@@ -88,6 +137,8 @@ class Memory:
             self._careful = None if reason is None else (reason, count[0])
         whole = step is None and (not chain or chain is CUT)
         self._look_at(root, CUT if whole else (*chain, step, *cut))
+        if self._inference is not base._inference and self._is_settled_view():
+            self._be_inference(base._inference)
         return self
 
     def _reason_for_care(self, base: Any, step: Any) -> str | None:
@@ -98,7 +149,9 @@ class Memory:
             return base._careful[0]
         if step.place is not None:
             return f"output {step.place} of {step.program.name}"
-        return None if state.grad else "one made under no_grad"
+        if state.grad:
+            return None
+        return "one made in inference mode" if state.inference else "one made under no_grad"
 
     def _is_detached(self) -> bool:
         """Whether this is what `detach()` gives: memory of another tensor, without the graph of that."""
@@ -182,6 +235,9 @@ class Memory:
             self._count = data._counter()
             self._raw_value = without_gradient(array)
             self._look_at(root, CUT if root is data or data._chain is CUT else (*data._chain, None))
+        if data._inference and not state.inference:
+            self._count = [0]
+        self._be_inference(data._inference)
 
     def _leave_memory(self) -> None:
         """Have an array of one's own from here on; what was a view of this tensor keeps the memory that it was of."""
@@ -266,7 +322,7 @@ class Memory:
     def _check_fresh(self) -> None:
         """Raise where such a view has or had a graph, and its memory was written since it was made."""
         if self._careful is not None:
-            version = self._version  # which finds out whether this is a view at all
+            version = self._writes  # which finds out whether this is a view at all
             if self._careful is not None and self._careful[1] != version:
                 self._refuse_with(self._place())
 

@@ -15,6 +15,7 @@ from jtorch import _calling, _creation, _filling, _types, _views
 from jtorch._calling import assign_checked, reshaped
 from jtorch._capture import state
 from jtorch._tensor import Tensor
+from jtorch.autograd import tape
 from jtorch.ops import _args, _autocast, indexing, shape
 from jtorch.ops._op import registry
 
@@ -120,11 +121,22 @@ def _plain_number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
+def _check_index(self, index: Any, value: Any = None) -> None:
+    """Raise where the gradient of a read by an index, or a write of `value`, needs an inference tensor in the index."""
+    parts = index if isinstance(index, tuple | list) else (index,)
+    if any(isinstance(x, Tensor) and x._inference for x in parts):
+        recorded = self._edge() is not None or (isinstance(value, Tensor) and value._edge() is not None)
+        _args.check(not (state.grad and state.watch is None and recorded), tape.UNSAVED, RuntimeError)
+
+
 def _getitem(self, index):
     if self._careful is not None and state.grad:
         self._check_fresh()
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self))
-    return indexing.slice_view(self, arrays, spec) if spec.is_view else indexing.gather_index(self, arrays, spec)
+    if spec.is_view:
+        return indexing.slice_view(self, arrays, spec)
+    _check_index(self, index)
+    return indexing.gather_index(self, arrays, spec)
 
 
 def _picks_part(index: Any) -> bool:
@@ -143,6 +155,8 @@ def _setitem(self, index, value):
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, _VALUES):
         value = _creation.as_tensor(value)
+    if not spec.is_view:
+        _check_index(self, index, value)
     if spec.is_view and self._base is not None and self._overlaps():
         _filling.copy_(indexing.slice_view(self, arrays, spec), value)  # a part may lie apart where the whole does not
         return
@@ -360,6 +374,11 @@ def is_floating_point(input: Tensor) -> bool:
 def is_complex(input: Tensor) -> bool:
     """Whether the elements are complex."""
     return input.dtype.is_complex
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in inference_mode, and is not to be written or kept for a gradient outside."""
+    return input._inference
 
 
 def result_type(tensor1: Any, tensor2: Any) -> _types.dtype:

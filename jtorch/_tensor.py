@@ -21,7 +21,7 @@ from jtorch._capture import state
 from jtorch._conversion import Conversion
 from jtorch._gradients import Gradients
 from jtorch._layout import Layout
-from jtorch._memory import Memory
+from jtorch._memory import Memory, Uncounted
 from jtorch._views import CUT, Unread, follow, without_gradient
 from jtorch.autograd import tape
 from jtorch.ops import _args
@@ -46,9 +46,9 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     _seen: Any = None
     _views: "dict[int, weakref.ref] | None" = None  # of a root: its views, by id, some of them dead
     _count: list[int] | None = None  # [how often the memory has been written], one list for a tensor and its views
-    _careful: tuple[str, int] | None = None  # of a view: why writing to it is not recorded, and `_version` when made
+    _careful: tuple[str, int] | None = None  # of a view: why writing to it is not recorded, and `_writes` when made
     _head: "Tensor | None" = None  # of a view of a detached tensor, or of one that was given another shape: that tensor
-    _has_shape = True  # False for parameters that wait for their first call
+    _usual: bool = True  # False for parameters that wait for a shape and inference tensors: ops have to look
     _inference: bool = False
     _post_hooks: dict | None = None
 
@@ -64,6 +64,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         else:
             array = jnp.asarray(np.asarray(data[0] if data else []), _args.default_float())
         self._raw_value = array if device is None else jax.device_put(array, _types.device(device).jax())
+        self._mark()
 
     _plain: type  # Tensor itself, without what parameters and buffers add
 
@@ -120,7 +121,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         if head is not None and head is not self and self._follows_head():
             at = len(head._chain)
             root, _ = follow(chain[:at], root)
-            edge = None if type(unread) is Unread and unread.version == self._version else head._place()
+            edge = None if type(unread) is Unread and unread.version == self._writes else head._place()
         return follow(chain[at:], root, edge)
 
     def _edge(self) -> tape.Edge | None:
@@ -158,8 +159,8 @@ class Tensor(Gradients, Memory, Conversion, Layout):
             )
         if state.watch is not None:
             state.watch.writes(self)
-        self._raw_value = array
         (self if writer is None else writer)._counter()[0] += 1
+        self._raw_value = array
 
     def _assign(self, array: Any, edge: Any) -> "Tensor":
         """Take the result of an in-place op: checked, written through, its place on the tape with it."""
@@ -175,7 +176,9 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         return self
 
     def _check_inplace(self, part: bool = False) -> None:
-        """Raise where torch refuses to write in place (to a `part` of the tensor) while recording."""
+        """Raise where torch refuses to write in place (to a `part` of the tensor) outside of inference mode or no_grad."""
+        if not self._usual:
+            self._check_counted()
         if not state.grad:
             return
         origin = self
@@ -196,7 +199,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
             self._chain,
             self._seen,
             self._count,
-            self._version,
+            self._writes,
             self._careful,
             self._head,
         )
@@ -205,7 +208,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         (self._raw_value, self._node, self._index, self._leaf, self._base, self._chain, self._seen, self._count,
          version, self._careful, self._head) = before  # fmt: skip
         if version:
-            self._version = version
+            self._writes = version
 
     # ops; `__jtorch_op__` is in `_calling`
 
@@ -241,7 +244,10 @@ class Tensor(Gradients, Memory, Conversion, Layout):
             view._raw_value = without_gradient(self._raw_value) if self._chain is not CUT else None
         else:
             view._raw_value = None
-        return view._as_view(self, None)
+        view._as_view(self, None)
+        if self._inference and not state.inference:  # torch then begins to count
+            view._count = [0]
+        return view
 
     def detach_(self) -> "Tensor":
         """Cut this tensor from the graph in place."""
@@ -255,7 +261,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def data(self) -> "Tensor":
         """The same memory without the graph; assigning replaces the array without a record."""
         same = self.detach()
-        same._count = None
+        same._count = [0]
         return same
 
     @data.setter
@@ -265,9 +271,14 @@ class Tensor(Gradients, Memory, Conversion, Layout):
             state.session.read(self)
             state.session.check_exchange(self, value)
         self._leave_memory()
+        kept = None
+        if type(self._counter()) is Uncounted or value._inference:  # torch keeps the count, or that there is none
+            kept, self._count = self._counter(), [0]
         if self._raw_value is not value._value():
             self._put(value._value())
         self._share_memory_of(value)
+        if kept is not None:
+            self._count = kept
 
     def __bool__(self) -> bool:
         value = self._concrete("bool")
@@ -313,6 +324,7 @@ class Tensor(Gradients, Memory, Conversion, Layout):
         made._raw_value = jnp.array(self._value(), copy=True)
         made._requires_grad = self._requires_grad
         made._grad = copy.deepcopy(self._grad, memo)
+        made._mark()
         return made
 
     def __reduce_ex__(self, protocol: Any):
@@ -339,7 +351,7 @@ def from_array(array: Any, edge: Any = None) -> Tensor:
     if edge is not None:
         tensor._node, tensor._index = edge
     if state.inference:
-        tensor._inference = True
+        tensor._be_inference(True)
     return tensor
 
 
@@ -351,6 +363,7 @@ def _unpickle(kind: type, array: np.ndarray, requires_grad: bool) -> Tensor:
     tensor = _blank(kind)
     tensor._raw_value = jnp.asarray(array)
     tensor._requires_grad = requires_grad
+    tensor._mark()
     return tensor
 
 

@@ -57,7 +57,7 @@ class Unread:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, parent: Any, step: Step):
         self.shape, self.dtype, self.parent, self.step = shape, dtype, parent, step
-        self.chain, self.version = parent._chain, parent._version
+        self.chain, self.version = parent._chain, parent._writes
         self.edge = parent._edge() if parent._base is None else None
 
     @property
@@ -71,7 +71,7 @@ class Unread:
         if parent is not root and (parent._base is not root or parent._chain is not self.chain):
             return None
         edge = parent._place()
-        if parent is root and parent._version == self.version:  # a later requires_grad_() does not count, only a write
+        if parent is root and parent._writes == self.version:  # a later requires_grad_() does not count, only a write
             edge = self.edge and (edge or self.edge)
         return self.step(parent._value(), edge)
 

@@ -24,6 +24,7 @@ from jtorch import _devices, _draws, _types
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch._twister import STATE_BYTES, Twister
+from jtorch.autograd.grad_mode import inference_mode
 from jtorch.ops import _args, _op, sampling
 from jtorch.ops._backend import in_foreign_trace
 
@@ -50,7 +51,7 @@ class Generator:
 
     def _state(self) -> Tensor:
         if self._box is None:  # made at first use: importing allocates nothing on a device
-            with jax.ensure_compile_time_eval():
+            with jax.ensure_compile_time_eval(), inference_mode(False):
                 box = self._box = from_array(jnp.asarray(_seed_data(self._seed)))
             return box
         return self._box

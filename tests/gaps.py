@@ -30,7 +30,6 @@ GAPS: dict[str, str] = {
     "second_gradient/linalg.eigvals-float64-4": "JAX has no second derivative of general eigenvalues: NotImplementedError",
     "docs/Tensor.view": "a view under another dtype is a copy",
     "docs/torch.from_dlpack": "JAX arrays are immutable: a write to one tensor is not seen by the other that shares its memory",
-    "docs/torch.inference_mode": "inference tensors count their versions here, where torch refuses to tell",
     "docs/torch.sparse_coo_tensor": "every tensor is dense",
     "docs/torch.sparse_csr_tensor": "every tensor is dense",
     "docs/Tensor.to_dense": "the example begins with a sparse tensor, and every tensor is dense",

@@ -92,7 +92,7 @@ class _Run:
         boxes = [tape.make[0](x) if box else x for x, box in zip(arrays, self.boxed, strict=True)]
         outs = list(self.function(boxes))
         self.kinds = [not isinstance(x, jax.Array) for x in outs]
-        self.written = [i for i, x in enumerate(boxes) if self.boxed[i] and x._version]
+        self.written = [i for i, x in enumerate(boxes) if self.boxed[i] and x._writes]
         found = [
             x if isinstance(x, jax.Array) else tape.taken(x)[0] for x in (*outs, *(boxes[i] for i in self.written))
         ]

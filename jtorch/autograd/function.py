@@ -12,9 +12,9 @@ from jtorch.autograd.grad_mode import enable_grad, no_grad
 from jtorch.ops import _args, casting
 
 
-def _version(tensor: Any) -> int | None:
+def _writes(tensor: Any) -> int | None:
     """How often the memory of a tensor has been written; None for what is no tensor."""
-    return getattr(tensor, "_version", None)
+    return getattr(tensor, "_writes", None)
 
 
 class FunctionCtx:
@@ -32,7 +32,7 @@ class FunctionCtx:
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors for `backward`, where they are `ctx.saved_tensors`."""
         self._saved = tensors
-        self._versions = [_version(t) for t in tensors]
+        self._versions = [_writes(t) for t in tensors]
 
     save_for_forward = save_for_backward
 
@@ -46,7 +46,7 @@ class FunctionCtx:
         if self._freed:
             raise RuntimeError(tape.FREED)
         for tensor, before in zip(self._saved, self._versions, strict=True):
-            now = _version(tensor)
+            now = _writes(tensor)
             if now != before:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
@@ -180,9 +180,15 @@ class Function:
                 cls.setup_context(ctx, args, out)
         if not wanted:
             return out
+        _check_saved(ctx)
         outs = out if isinstance(out, tuple) else (out,)
         results = _recorded(cls, ctx, edges, outs, args)
         return results if isinstance(out, tuple) else results[0]
+
+
+def _check_saved(ctx: FunctionCtx) -> None:
+    """Raise where an inference tensor is kept for `backward`."""
+    _args.check(not any(getattr(t, "_inference", False) for t in ctx._saved), tape.UNSAVED, RuntimeError)
 
 
 def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, args: Sequence) -> tuple:
@@ -205,7 +211,7 @@ def _recorded(function: type, ctx: FunctionCtx, edges: list, outs: Sequence, arg
         elif x._base is not None or any(x is a for a in args):  # others see its memory
             shared = x.detach()
             shared._node, shared._index = node, place
-            shared._careful = (f"output {len(results)} of {node.name()}", shared._version)
+            shared._careful = (f"output {len(results)} of {node.name()}", shared._writes)
             results.append(shared)
         else:
             results.append(tape.make[0](x._value(), (node, place)))

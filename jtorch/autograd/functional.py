@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jtorch.autograd import tape
 from jtorch.autograd.batching import batched
-from jtorch.autograd.grad_mode import enable_grad
+from jtorch.autograd.grad_mode import inference_mode
 from jtorch.autograd.gradients import grad
 from jtorch.ops._args import check
 from jtorch.ops.joining import stack
@@ -110,7 +110,7 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         TypeError: the inputs or outputs are not tensors.
         RuntimeError: `v` does not fit the outputs; or see `strict`.
     """
-    with enable_grad():
+    with inference_mode(False):
         several, given, many, outs = _called("vjp", func, inputs, create_graph, strict)
         vectors = _vectors(v, outs, many, "vjp")
         rows = _pulled(outs, given, vectors, create_graph, strict, 0)
@@ -136,7 +136,7 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         TypeError: the inputs or outputs are not tensors.
         RuntimeError: `v` does not fit the inputs; or see `strict`.
     """
-    with enable_grad():
+    with inference_mode(False):
         several, given, many, outs = _called("jvp", func, inputs, create_graph, strict)
         vectors = _vectors(v, given, several, "jvp")
         found = _pushed(outs, given, vectors, create_graph, strict)
@@ -162,7 +162,7 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         TypeError: the inputs or outputs are not tensors.
         RuntimeError: the function returns no single number, or `v` does not fit the inputs; or see `vjp`.
     """
-    with enable_grad():
+    with inference_mode(False):
         several, given, out, rows = _gradient("vhp", func, inputs, create_graph, strict)
         vectors = _vectors(v, given, several, "vhp")
         found = _pulled(rows, given, vectors, create_graph, strict, 0)
@@ -176,7 +176,7 @@ def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         TypeError: the inputs or outputs are not tensors.
         RuntimeError: the function returns no single number, or `v` does not fit the inputs; or see `vjp`.
     """
-    with enable_grad():
+    with inference_mode(False):
         several, given, out, rows = _gradient("hvp", func, inputs, create_graph, strict)
         vectors = _vectors(v, given, several, "hvp")
         found = _pushed(rows, given, vectors, create_graph, strict)
@@ -231,7 +231,7 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
         "jacobian(): expected vectorize=True with forward mode, got False",
         NotImplementedError,
     )
-    with enable_grad():
+    with inference_mode(False):
         several, given, many, outs = _called("jacobian", func, inputs, create_graph, strict)
         if forward:
             blocks = _columns(outs, given, create_graph)

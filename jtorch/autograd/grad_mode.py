@@ -19,15 +19,13 @@ class _Mode(contextlib.ContextDecorator):
         self._before: list[tuple[bool, bool]] = []
 
     def __enter__(self):
-        self._before.append((state.grad, state.inference))
-        if self._grad is not None:
-            state.grad = self._grad
-        if self._inference is not None:
-            state.inference = self._inference
+        grad, inference = before = is_grad_enabled(), state.inference
+        self._before.append(before)
+        _set(grad if self._grad is None else self._grad, inference if self._inference is None else self._inference)
         return self
 
     def __exit__(self, *_):
-        state.grad, state.inference = self._before.pop()
+        _set(*self._before.pop())
 
     def __call__(self, function):
         if not inspect.isgeneratorfunction(function):
@@ -76,21 +74,28 @@ class set_grad_enabled(_Mode):
     def __init__(self, mode: bool):
         super().__init__()
         self._grad = bool(mode)
-        self._outer = state.grad
-        state.grad = self._grad
+        self._outer = is_grad_enabled()
+        _set(self._grad, state.inference)
 
     def __enter__(self):
-        self._before.append((self._outer, state.inference))
-        state.grad = self._grad  # type: ignore[assignment]
+        super().__enter__()
+        self._before[-1] = self._outer, state.inference
         return self
 
     def __call__(self, function):
-        state.grad = self._outer
+        _set(self._outer, state.inference)
         return super().__call__(function)
 
 
 class inference_mode(_Mode):
-    """As `no_grad`; the results are marked as inference tensors. `inference_mode(False)` records again."""
+    """Ops inside record nothing, whatever the modes inside, and what they make are inference tensors.
+
+    These are not to be written to outside, and no op is recorded there whose gradient needs one; a `clone()` made there
+    is an ordinary tensor. Views are what their base is. `inference_mode(False)` is as no mode at all, and records.
+
+    Differs: what is refused is refused before anything is written. Inference tensors that require gradients get them
+    wherever they are used outside, where torch loses those of ops on nothing but inference tensors.
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         made = super().__new__(cls)
@@ -101,12 +106,22 @@ class inference_mode(_Mode):
 
     def __init__(self, mode: Any = True):
         super().__init__()
+        self.mode = bool(mode)
         self._grad, self._inference = not mode, bool(mode)
 
 
+def _set(grad: bool, inference: bool) -> None:
+    """Set both modes. In inference mode nothing is recorded, whatever is asked."""
+    if inference is not state.inference:
+        state.inference = inference
+    state.grad = grad and not inference
+    if inference:
+        state.asked = grad
+
+
 def is_grad_enabled() -> bool:
-    """Whether ops record."""
-    return state.grad
+    """Whether ops record, or would outside of inference_mode."""
+    return state.asked if state.inference else state.grad
 
 
 def is_inference_mode_enabled() -> bool:

@@ -17,7 +17,7 @@ from jax.core import Tracer
 
 from jtorch._capture import state
 from jtorch.autograd import tape, walking
-from jtorch.autograd.grad_mode import enable_grad
+from jtorch.autograd.grad_mode import inference_mode
 
 
 class Entrance:
@@ -120,6 +120,7 @@ class Level:
         array, edge = tape.taken(tensor)
         inner = tape.make[0](array)
         inner.requires_grad_()
+        inner._be_inference(False)
         inner._leaf = Entrance(self, edge, array)
         self.entrances.append((inner._leaf, 0))
         return inner
@@ -129,7 +130,7 @@ class Level:
         """Record what is done inside, and see that it leaves nothing behind."""
         tape_before, state.tape, self.open = state.tape, True, True
         try:
-            with Watch() as watch, enable_grad():
+            with Watch() as watch, inference_mode(False):
                 yield
         finally:
             state.tape, self.open = tape_before, False

@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jtorch._capture import state
 from jtorch.autograd import tape, walking
 from jtorch.autograd.batching import Lifting
-from jtorch.autograd.grad_mode import enable_grad
+from jtorch.autograd.grad_mode import inference_mode
 from jtorch.autograd.levels import Watch
 from jtorch.ops import _args
 
@@ -68,7 +68,7 @@ class Recomputed:
         start, outer = tape.next_number(), state.lifting
         state.lifting = _Replay(values)
         try:
-            with self.again(), enable_grad():
+            with self.again(), inference_mode(False):
                 outs = _carriers(self.function())
         finally:
             state.lifting = outer

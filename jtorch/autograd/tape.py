@@ -27,6 +27,12 @@ FREED = (
     "after calling backward."
 )
 
+UNSAVED = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation "
+    "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
+    "`torch.no_grad()` instead of `torch.inference_mode()`."
+)
+
 _TORCH_NAMES = {
     "true_divide": "div", "power": "pow", "power_of": "pow", "short_power": "pow", "matmul": "mm", "reshape": "view",
     "max_of_all": "max.1", "min_of_all": "min.1",

@@ -6,20 +6,20 @@ from typing import Any
 from jtorch import _creation
 from jtorch._tensor import Tensor
 from jtorch.autograd import grad
-from jtorch.autograd.grad_mode import enable_grad
+from jtorch.autograd.grad_mode import inference_mode
 from jtorch.ops.conv import conv1d, conv2d, conv3d
 
 _Size = int | Sequence[int]
 
 
 def _of_input(conv: Callable, size: Any, weight: Any, output: Any, *how: Any) -> Tensor:
-    with enable_grad():
+    with inference_mode(False):
         x = _creation.zeros(size, dtype=weight.dtype, device=weight.device, requires_grad=True)
         return grad(conv(x, weight, None, *how), x, output)[0]
 
 
 def _of_weight(conv: Callable, x: Any, size: Any, output: Any, *how: Any) -> Tensor:
-    with enable_grad():
+    with inference_mode(False):
         weight = _creation.zeros(size, dtype=x.dtype, device=x.device, requires_grad=True)
         return grad(conv(x, weight, None, *how), weight, output)[0]
 

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jtorch import _types
+from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.ops import _args
 
@@ -49,6 +50,7 @@ class _Owned(Tensor):
         self._trace_state = _TraceState()
         self._var_metadata = _METADATA | {"requires_grad": requires_grad}
         self._raw_value = array
+        self._mark()
 
     __setattr__ = object.__setattr__
     __delattr__ = object.__delattr__
@@ -76,8 +78,8 @@ class _Owned(Tensor):
         if not made_here:  # then Tensor's own check decides
             super()._put(array, writer)
             return
-        self._raw_value = array
         (self if writer is None else writer)._counter()[0] += 1
+        self._raw_value = array
 
     def _current(self) -> Any:
         """A view's array. It is a view no longer once nothing else can reach the root."""
@@ -102,6 +104,7 @@ class _Owned(Tensor):
         if id(self) in memo:
             return memo[id(self)]
         made = type(self)._new(jnp.array(self._value(), copy=True), copy.deepcopy(self._var_metadata, memo))
+        made._mark()
         memo[id(self)] = made
         return made
 
@@ -110,7 +113,9 @@ class _Owned(Tensor):
 
 
 def _unpickle(kind: type, array: np.ndarray, metadata: dict) -> Any:
-    return kind._new(jnp.asarray(array), metadata)  # type: ignore[attr-defined]
+    made = kind._new(jnp.asarray(array), metadata)  # type: ignore[attr-defined]
+    made._mark()
+    return made
 
 
 def _array(data: Any, name: str) -> Any:
@@ -144,6 +149,8 @@ class Parameter(_Owned, nnx.Param):
         array = _array(data, "Parameter")
         if requires_grad and not _args.is_inexact(array.dtype):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        if requires_grad and isinstance(data, Tensor):
+            data._check_may_record()
         self._fill(array, bool(requires_grad))
         if isinstance(data, Tensor):
             self._share_memory_of(data)
@@ -175,6 +182,7 @@ class Buffer(_Owned, nnx.BatchStat):
         elif isinstance(data, Tensor):
             self._look_at(data if data._base is None else data._base, data._chain)
             self._node, self._index = data._node, data._index
+            self._be_inference(data._inference)
 
 
 def as_buffer(tensor: Any) -> Any:
@@ -221,10 +229,11 @@ class UninitializedTensorMixin(_Owned):
         """
         array = jnp.zeros(tuple(shape), self._raw_value.dtype if dtype is None else _args.to_dtype(dtype))
         place = self._raw_value.sharding if device is None else _types.device(device).jax()
+        self._be_inference(state.inference)
         self._put(jax.device_put(array, place))
         self.__class__ = self.cls_to_become
 
-    _has_shape = False
+    _usual = False
 
     def _value(self) -> NoReturn:
         raise ValueError(

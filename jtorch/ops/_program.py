@@ -31,6 +31,7 @@ class Program:
         "_recordings",
         "_pullbacks",
         "_uses",
+        "_saves",
     )
 
     def __init__(self, function: Callable, name: str, eager: bool = False, tuned: bool = False):
@@ -45,6 +46,7 @@ class Program:
         self._recordings: dict[tuple[int, ...], Recording] = {}
         self._pullbacks: dict[tuple[int, ...], Program] = {}
         self._uses = Kept()
+        self._saves = Kept()
 
     def _run(self, *flat):
         """One array or a tuple of arrays, none of them weakly typed."""
@@ -113,6 +115,16 @@ class Program:
             jaxpr = jax.make_jaxpr(self._run)(*flat).jaxpr
             used = iter(depends(jaxpr, [True] * len(jaxpr.outvars)))
             found = self._uses[key] = [x is not None and next(used) for x in flat]
+        return found
+
+    def saves(self, wanted: tuple[int, ...], flat: Sequence) -> list[bool]:
+        """Which of the inputs the gradients for those at the positions `wanted` depend on."""
+        key = (wanted, *(None if x is None else jax.typeof(x) for x in flat))
+        found = self._saves.get(key)
+        if found is None:
+            outs = jax.tree.leaves(jax.eval_shape(self._run, *flat)) if not self.eager else ()
+            cotangents = [jnp.zeros(x.shape, x.dtype) for x in outs if _args.is_inexact(x.dtype)]
+            found = self._saves[key] = self.pullback(wanted, len(flat)).uses([*flat, *cotangents])[: len(flat)]
         return found
 
 

@@ -35,6 +35,7 @@ class Part(NamedTuple):
     counts: list[tuple[Count, int]]  # and how many had left each
     inputs: list[tuple[int, Input]]  # the numbers, with their groups
     program: Program
+    unusual: bool  # whether inference tensors are among the parameters and states
 
 
 class Plan(NamedTuple):
@@ -136,6 +137,8 @@ class Algorithm(Optimizer):
         return loss
 
     def _step(self, part: Part, grads: list[Tensor]) -> None:
+        for tensor in (*part.params, *part.states) if part.unusual else ():
+            tensor._check_counted()
         numbers = [x._value() if isinstance(x, Tensor) else x for x in self._values(part)]
         if running.session is None and not isinstance(part.params[0]._value(), jax.core.Tracer):
             arrays = donatable(part.params), arrays_of(grads), donatable(part.states), numbers
@@ -269,13 +272,15 @@ class Algorithm(Optimizer):
             Pass(form, tuple(at[p] for p in params), tuple(count_at.get(id(counts.get(p))) for p in params))
             for form, params in groups
         )
+        states = [*shared.values(), *(t for each in own for t in each)]
         return Part(
             places=list(places.values()),
             params=list(places),
-            states=[*shared.values(), *(t for each in own for t in each)],
+            states=states,
             counts=[(c, c.departures) for c in shared.values()],
             inputs=[(i, each) for i, (form, _) in enumerate(groups) for each in form.inputs],
             program=program(passes, tuple(map(len, own)), len(shared)),
+            unusual=not all(t._usual for t in (*places, *states)),
         )
 
 

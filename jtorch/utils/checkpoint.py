@@ -59,7 +59,7 @@ def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None
 
     @contextlib.contextmanager
     def again():
-        versions = [x._version for x in tensors]
+        versions = [x._writes for x in tensors]
         check(
             versions == before,
             "checkpoint(): expected its arguments to stay as they were until backward, got one that has been modified "
@@ -71,7 +71,7 @@ def checkpoint(function: Callable, *args: Any, use_reentrant: bool | None = None
 
     with first:
         outs = recomputed(run, again)
-    before = [x._version for x in tensors]
+    before = [x._writes for x in tensors]
     return _trees.filled(trees.pop(), iter(outs))
 
 

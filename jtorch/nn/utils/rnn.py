@@ -32,7 +32,7 @@ def _known(values: Any, name: str, what: str) -> np.ndarray:
     """
     if isinstance(values, Tensor):
         constant = vars(values).get("_constant")
-        if constant is not None and constant[0] == values._version:
+        if constant is not None and constant[0] == values._writes:
             return constant[1]
         values = values.detach()._value()
     if isinstance(values, tuple | list):
@@ -69,7 +69,7 @@ def _constant(values: np.ndarray) -> Tensor:
         with jax.ensure_compile_time_eval():
             array = jax.device_put(values, _host())
     made = from_array(array)
-    made._constant = (made._version, values)  # type: ignore[attr-defined]
+    made._constant = (made._writes, values)  # type: ignore[attr-defined]
     return made
 
 
