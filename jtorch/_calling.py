@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from jtorch import _devices, _types
 from jtorch._capture import state
+from jtorch._memory import _written
 from jtorch._tensor import Tensor, _blank, from_array
 from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
 from jtorch.autograd import tape
@@ -102,16 +103,27 @@ def _strided(op: Any, view: Tensor, static: tuple) -> Tensor:
     size, stride, offset = static
     place = view._place() if state.grad else None
     _args.check(
-        place is None or (None not in view._chain and place[0] is not view._leaf),
-        "as_strided(): expected a view whose gradient goes to its base, got one with a graph of its own; clone() it first",
-        RuntimeError,
-    )
-    _args.check(
         root.dtype == view.dtype, "as_strided(): expected a view of the dtype of its base, got another", RuntimeError
     )
-    result = _computed(op, (root,), (size, stride, view.storage_offset() if offset is None else offset))
+    static = size, stride, view.storage_offset() if offset is None else offset
+    if place is not None and (None in view._chain or place[0] is view._leaf):
+        return _strided_apart(op, view, static, place)
+    result = _computed(op, (root,), static)
     result = result.detach() if None in view._chain and result._chain[-1] is not None else result
     result._careful, result._count = view._careful or result._careful, view._counter()
+    return result
+
+
+def _strided_apart(op: Any, view: Tensor, static: tuple, place: tape.Edge) -> Tensor:
+    """`as_strided` of a view with a graph of its own: gradients go to the elements of the view that are in the result."""
+    root: Any = view._base
+    result = _computed(op, (root.detach(),), static)
+    whole, writing = _written(view._chain, (root._value(), None), (view._value(), place))
+    program, flat = op.program((whole,), static)
+    _, reading = tape.run(program, flat, ((writing, 0),))
+    result._node, result._index = reading, 0
+    result._head, result._count = None, view._counter()
+    result._careful = "as_strided of a view with a graph of its own", result._count[0]
     return result
 
 

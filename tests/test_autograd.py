@@ -126,15 +126,33 @@ def broadcast_is_summed(torch):
     return [x.grad, y.grad]
 
 
-def test_as_strided_of_a_detached_tensor_with_a_graph_is_refused():
-    detached = jtorch.ones(4, requires_grad=True).detach()
+@script
+def as_strided_of_a_view_that_gets_the_gradient(torch):
+    transposed = torch.arange(12.0).reshape(3, 4).t().detach().requires_grad_()
+    every_other = torch.arange(12.0)[::2].detach().requires_grad_()
+    w = torch.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    detached = (w * 2).detach()
     part = detached[1:]
-    detached.mul_(jtorch.ones(4, requires_grad=True))
-    for tensor in (detached, part):
-        with pytest.raises(RuntimeError, match="clone"):
-            tensor.as_strided((2,), (1,), 1)
+    detached.mul_(w)
+    results = [transposed.as_strided((2, 2), (1, 2), 1), transposed.as_strided((2, 3), (0, 1)),
+               every_other.as_strided((2, 2), (1, 2), 1), detached.as_strided((2,), (1,), 1), part.as_strided((2,), (2,))]  # fmt: skip
+    values = [[y.detach().clone(), y.requires_grad, y.stride(), y.storage_offset()] for y in results]
+    sum((y**3).sum() for y in results).backward()
+    with torch.no_grad():
+        results[2].mul_(2)
+        later = part.as_strided((2,), (1,), 1)
+    return [values, transposed.grad, every_other.grad, w.grad, every_other.detach(), later.detach()]
+
+
+def test_as_strided_of_a_view_with_a_graph_of_its_own_is_not_written_recorded_or_used_later():
+    leaf = jtorch.arange(12.0)[::2].detach().requires_grad_()
+    part = leaf.as_strided((2,), (1,), 1)
+    with pytest.raises(RuntimeError, match="clone"):
+        part.mul_(2)
     with jtorch.no_grad():
-        assert part.as_strided((2,), (1,), 1).tolist() == [1, 1]
+        leaf.mul_(2)
+    with pytest.raises(RuntimeError, match="clone"):
+        part * 2
 
 
 @wrong
