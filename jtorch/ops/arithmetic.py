@@ -24,7 +24,7 @@ def _times(name: str, scale: Scalar | None, y: Array) -> Array:
     return scale.astype(y.dtype) * y
 
 
-@op(inplace=True)
+@op(inplace=True, numbers=True)
 @elementwise()
 def add(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input + alpha * other`; alpha None means 1 and saves the product.
@@ -45,7 +45,7 @@ def _no_bools(name: str, *values: Array | Scalar) -> None:
     _args.check(known, f"{name}(): expected numbers, got bools; use ^, logical_xor() or logical_not()", RuntimeError)
 
 
-@op(inplace=True, alias="subtract")
+@op(inplace=True, alias="subtract", numbers=True)
 def sub(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input - alpha * other`; alpha None means 1 and saves the product.
 
@@ -67,7 +67,7 @@ def rsub(input: Array, other: Array | Scalar, *, alpha: Scalar | None = None) ->
     return _difference(other, input, alpha, "rsub")
 
 
-@op(inplace=True, alias="multiply")
+@op(inplace=True, alias="multiply", numbers=True)
 @elementwise()
 def mul(input: Scalar, other: Scalar) -> Array:
     """`input * other`; of bools whether both are True.
@@ -177,7 +177,7 @@ def _truncated(x: Array, y: Array) -> Array:
     return jax.lax.div(x, y) if _args.is_integral(x.dtype) else jnp.trunc(x / y)
 
 
-@op(inplace=True)
+@op(inplace=True, numbers=True)
 @elementwise(to_float=True)
 def true_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other`, in floats even for integers.
@@ -187,7 +187,7 @@ def true_divide(input: Scalar, other: Scalar) -> Array:
     return input / other
 
 
-@op(inplace=True, differentiable=False, validate=_refuse_zero)
+@op(inplace=True, differentiable=False, validate=_refuse_zero, numbers=True)
 @elementwise("if")
 def floor_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other` rounded down. It has no gradient.
@@ -198,7 +198,7 @@ def floor_divide(input: Scalar, other: Scalar) -> Array:
     return _floored(input, other)
 
 
-@op(method=False, function=False, validate=_refuse_zero)
+@op(method=False, function=False, validate=_refuse_zero, numbers=True)
 @elementwise("if", widen=False)  # the quotient of 16-bit floats is rounded to 16 bits before it is truncated
 def divide_rounded(input: Scalar, other: Scalar, rounding_mode: str) -> Array:
     """`input / other` rounded to an integer, towards zero (`trunc`) or down (`floor`). Its gradient is 0.
