@@ -50,6 +50,7 @@ _BINARY = {
     "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
     "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
+_REFLECTED = {"truediv": "_times_reciprocal"}
 _STRICT = ("add", "mul", "and", "or", "xor")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _OPERANDS = (Tensor, int, float, complex, np.ndarray, np.generic, jax.Array)  # the last is slow to ask
@@ -79,7 +80,7 @@ def _attach_operators() -> None:
     for symbol, name in _BINARY.items():
         op = registry[name]
         setattr(Tensor, f"__{symbol}__", _binary(op))
-        setattr(Tensor, f"__r{symbol}__", _reflected(op, symbol))
+        setattr(Tensor, f"__r{symbol}__", _reflected(registry[_REFLECTED.get(symbol, name)], symbol))
         twin = getattr(Tensor, name + "_", None)
         if twin is not None:
             setattr(Tensor, f"__i{symbol}__", twin)

@@ -110,6 +110,7 @@ REACHED_BY: dict = {
     "_recurrent": (lambda: _network("LSTM", bidirectional=True, proj_size=2), lambda: _network("GRU")),
     "_recurrent_dropping": lambda: _network("GRU", num_layers=2, dropout=0.5),
     "_rrelu": lambda: F.rrelu(a(3, 4), training=True),
+    "_times_reciprocal": (lambda: 2.5 / a(3), lambda: 3 / a(2, 3).to(jtorch.bfloat16)),
     "_to_copy": lambda: a(3).to(jtorch.bfloat16),
     "_to_device": lambda: ops.casting._to_device(a(3), jtorch.device("cpu").jax()),
     "_total_norm": lambda: nn.utils.get_total_norm([a(3), a(2, 3)]),

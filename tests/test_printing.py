@@ -85,6 +85,7 @@ GRAPHS = {
     "add": lambda torch, x: x + 1,
     "sub": lambda torch, x: x - 1,
     "div": lambda torch, x: x / 2,
+    "number_over": lambda torch, x: 2 / x,
     "neg": lambda torch, x: -x,
     "pow": lambda torch, x: x**2,
     "sum": lambda torch, x: x.sum(),

@@ -138,6 +138,17 @@ def test_limits_between_unsigned_integers(name, limit):
         parity.agree(lambda lib: limited(lib, lib.full((4,), limit, dtype=lib.int16)))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_over_tensors(dtype):
+    """torch multiplies by the reciprocal, which is rounded to the tensor's dtype, and infinite where that is too narrow."""
+    for number in (True, 2, 2.5, 1e-3, 2 + 1j):
+        if (number, dtype) == (2 + 1j, "float16"):  # complex32
+            continue
+        parity.agree(lambda lib: number / lib.tensor([[1, 0, 3], [5, 7, 1]], dtype=getattr(lib, dtype)))  # noqa: B023
+        parity.agree(lambda lib: number / lib.tensor(3, dtype=getattr(lib, dtype)))  # noqa: B023
+    parity.agree(lambda lib: 1e-3 / lib.tensor(1e-5, dtype=getattr(lib, dtype)))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "bool", "float32"])
 def test_coordinates_are_of_64_bits(dtype):
     parity.agree(lambda lib: lib.unravel_index(lib.tensor([1, 3], dtype=getattr(lib, dtype)), (2, 2)))

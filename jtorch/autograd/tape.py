@@ -39,7 +39,7 @@ _TORCH_NAMES = {
     "gather_index": "index", "linear": "addmm", "cross_entropy": "nll_loss", "l1_loss": "mean",
     "choose": "where", "layer_norm": "native_layer_norm", "rms_norm": "mul", "group_norm": "native_group_norm",
     "_batch_norm_training": "native_batch_norm", "_batch_norm_evaluation": "native_batch_norm",
-    "_instance_norm": "view", "local_response_norm": "div",
+    "_instance_norm": "view", "local_response_norm": "div", "_times_reciprocal": "mul",
 }  # fmt: skip
 """What torch calls the node of an op, where the op has another name; its number after a dot."""
 

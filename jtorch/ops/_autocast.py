@@ -57,7 +57,7 @@ _CUDA = {
     linalg_matrix_norm linalg_vector_norm log log10 log1p log2 log_softmax logsumexp norm pdist pow prod reciprocal
     renorm rms_norm rsqrt sinh softmax softplus sum tan
     arccos arcsin attention_weights cumulative_trapezoid interpolate linalg_norm local_response_norm
-    multilabel_soft_margin_loss normalize pairwise_distance _pair_distance softmin square trapezoid trapz
+    multilabel_soft_margin_loss normalize pairwise_distance _pair_distance softmin square _times_reciprocal trapezoid trapz
     """,
     WIDEST: "addcdiv addcmul atan2 bilinear cross dot grid_sample index_put scatter_add tensordot_of vdot",
     REFUSED: "binary_cross_entropy",

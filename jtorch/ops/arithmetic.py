@@ -9,6 +9,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._elementwise import elementwise, kind, require, with_slopes
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops.pointwise import reciprocal
 
 # sums and products
 
@@ -185,6 +186,16 @@ def true_divide(input: Scalar, other: Scalar) -> Array:
     Shape: (*), (*) -> (*), broadcast
     """
     return input / other
+
+
+@op(method=False, function=False)
+def _times_reciprocal(input: Array | Scalar, other: Array) -> Array:
+    """`input / other` where a number is divided by a tensor: what it is times is of the tensor's dtype, so that 1e-3 / 1e-5 of
+    float16 is infinite.
+
+    Shape: (*), (*) -> (*), broadcast
+    """
+    return mul.body(input, reciprocal.body(other))
 
 
 @op(inplace=True, differentiable=False, validate=_refuse_zero, numbers=True)
