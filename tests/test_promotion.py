@@ -149,6 +149,14 @@ def test_numbers_over_tensors(dtype):
     parity.agree(lambda lib: 1e-3 / lib.tensor(1e-5, dtype=getattr(lib, dtype)))
 
 
+@pytest.mark.parametrize("name", ["fmod", "remainder", "floor_divide"])
+def test_remainders_of_bools(name):
+    """A bool is refused for being one, before it is looked at for zeros."""
+    for divisor in (True, False, 0):
+        parity.agree(lambda lib: getattr(lib, name)(lib.tensor([True, False]), divisor))  # noqa: B023
+        parity.agree(lambda lib: getattr(lib, name)(lib.tensor([True, False]), lib.tensor(divisor)))  # noqa: B023
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "bool", "float32"])
 def test_coordinates_are_of_64_bits(dtype):
     parity.agree(lambda lib: lib.unravel_index(lib.tensor([1, 3], dtype=getattr(lib, dtype)), (2, 2)))

@@ -157,8 +157,9 @@ def _has_zero(x: object) -> bool:
 
 
 def _refuse_zero(input, other, rounding_mode="floor"):
-    """torch raises for integers divided by zero, where XLA would give -1."""
-    if rounding_mode is not None and _args.is_integral(_args.result_type(input, other)):
+    """torch raises for integers divided by zero, where XLA would give -1. Bools are refused whatever they are."""
+    dtype = _args.result_type(input, other)
+    if rounding_mode is not None and kind(dtype) == "i":
         _args.check(not _has_zero(other), "ZeroDivisionError: expected a divisor other than 0", RuntimeError)
 
 
