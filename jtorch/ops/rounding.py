@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import broadcast, elementwise, require, with_slopes
+from jtorch.ops._elementwise import broadcast, elementwise, kind, require, with_slopes
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, Op, Scalar, op
 from jtorch.ops._results import result_of
@@ -250,17 +250,24 @@ def _limited(name: str, input: Array, min: Array | Scalar | None, max: Array | S
     return jnp.where(inside, x, value)
 
 
+def _is_complex_number(bound: Array | Scalar | None) -> bool:
+    return bound is not None and kind(jnp.result_type(bound)) == "c" and jnp.asarray(bound).aval.weak_type
+
+
 @op(inplace=True, alias="clip")
 def clamp(input: Array, min: Array | Scalar | None = None, max: Array | Scalar | None = None) -> Array:
     """The input where it lies between `min` and `max`, else the limit it is beyond; `max` where `min > max`.
 
     Shape: (*), (*), (*) -> (*), broadcast
-    Raises: RuntimeError without any limit; NotImplementedError for complex numbers.
+    Raises: RuntimeError without any limit, or for a complex number as a limit of floats; NotImplementedError for other complex
+        numbers.
     Differs: torch raises for limits beyond the range of an integer dtype; here they are beyond every element. Both take
-        -1 for 255 between unsigned integers.
+        -1 for 255 between unsigned integers. torch takes tensors as limits of bools, and no True or False.
     """
     given = min is not None or max is not None
     _args.check(given, "clamp(): expected min or max, got neither", RuntimeError)
+    real = kind(input.dtype) != "f" or not any(map(_is_complex_number, (min, max)))
+    _args.check(real, f"clamp(): expected real limits for {input.dtype}, got a complex number", RuntimeError)
     return _limited("clamp", input, min, max)
 
 
