@@ -33,6 +33,20 @@ def _row(
     return op(inplace=True, alias=alias)(elementwise(kinds, to_float=True, error=error)(body))
 
 
+def _sided(function: Callable, cut: str, mirror: Callable) -> Callable:
+    """`function`, also on the side of its branch cut where 0 is -0: XLA has the other one, of which it is the mirror image.
+
+    cut: the part of complex numbers that is 0 on the cut.
+    """
+
+    def of_complex(x: Array) -> Array:
+        beyond = jnp.signbit(getattr(x, cut))
+        value = function(jnp.where(beyond, mirror(x), x))
+        return jnp.where(beyond, mirror(value), value)
+
+    return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
+
+
 # exponentials, logarithms, roots
 
 exp = _row("exp", jnp.exp, "e to the power of each element.")
@@ -42,7 +56,7 @@ log = _row("log", jnp.log, "The natural logarithm.")
 log2 = _row("log2", jnp.log2, "The logarithm to base 2.")
 log10 = _row("log10", jnp.log10, "The logarithm to base 10.")
 log1p = _row("log1p", jnp.log1p, "`log(1 + input)`, exact for small elements.")
-sqrt = _row("sqrt", jnp.sqrt, "The square root.")
+sqrt = _row("sqrt", _sided(jnp.sqrt, "imag", jnp.conj), "The square root.")
 rsqrt = _row("rsqrt", jax.lax.rsqrt, "1 divided by the square root.")
 reciprocal = _row("reciprocal", jnp.reciprocal, "1 divided by each element.")
 
@@ -69,18 +83,31 @@ def _cosh(x: Array) -> Array:
 _sinh.defjvps(lambda t, _, x: t * _cosh(x))
 _cosh.defjvps(lambda t, _, x: t * _sinh(x))
 
+
+@jax.custom_jvp
+def _acosh(x: Array) -> Array:
+    return jnp.arccosh(x)
+
+
+@_acosh.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    """The derivative that JAX has is of the wrong sign for complex numbers whose real part is negative."""
+    (x,), (t,), root = primals, tangents, jax.lax.rsqrt
+    return _acosh(x), t * (root(x - 1) * root(x + 1) if jnp.iscomplexobj(x) else root((x - 1) * (x + 1)))
+
+
 sin = _row("sin", jnp.sin, "The sine.")
 cos = _row("cos", jnp.cos, "The cosine.")
 tan = _row("tan", jnp.tan, "The tangent.")
-asin = _row("asin", jnp.arcsin, "The inverse sine.", "arcsin")
-acos = _row("acos", jnp.arccos, "The inverse cosine.", "arccos")
-atan = _row("atan", jnp.arctan, "The inverse tangent.", "arctan")
+asin = _row("asin", _sided(jnp.arcsin, "imag", jnp.conj), "The inverse sine.", "arcsin")
+acos = _row("acos", _sided(jnp.arccos, "imag", jnp.conj), "The inverse cosine.", "arccos")
+atan = _row("atan", _sided(jnp.arctan, "real", jnp.negative), "The inverse tangent.", "arctan")
 sinh = _row("sinh", _sinh, "The hyperbolic sine.")
 cosh = _row("cosh", _cosh, "The hyperbolic cosine.")
 tanh = _row("tanh", jnp.tanh, "The hyperbolic tangent.")
-asinh = _row("asinh", jnp.arcsinh, "The inverse hyperbolic sine.", "arcsinh")
-acosh = _row("acosh", jnp.arccosh, "The inverse hyperbolic cosine.", "arccosh")
-atanh = _row("atanh", jnp.arctanh, "The inverse hyperbolic tangent.", "arctanh")
+asinh = _row("asinh", _sided(jnp.arcsinh, "real", jnp.negative), "The inverse hyperbolic sine.", "arcsinh")
+acosh = _row("acosh", _sided(_acosh, "imag", jnp.conj), "The inverse hyperbolic cosine.", "arccosh")
+atanh = _row("atanh", _sided(jnp.arctanh, "imag", jnp.conj), "The inverse hyperbolic tangent.", "arctanh")
 sinc = _row("sinc", jnp.sinc, "`sin(pi * input) / (pi * input)`, and 1 at 0.")
 deg2rad = _row("deg2rad", lambda x: x * (np.pi / 180), "Degrees as radians.", kinds="bif", error=RuntimeError)
 rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", kinds="bif", error=RuntimeError)

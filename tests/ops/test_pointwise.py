@@ -1,0 +1,33 @@
+"""Functions of complex numbers: the sides of branch cuts, which the sign of a zero tells, and the slopes there."""
+
+import itertools
+
+import parity
+import pytest
+
+NUMBERS = [complex(x, y) for x, y in itertools.product([0.0, -0.0, 0.5, -0.5, 2.0, -2.0], repeat=2)]
+ONE_SIDED = ["asin", "acos", "asinh", "acosh"]
+"""On their cuts torch has the slopes of one side alone."""
+NAMES = ["sqrt", "rsqrt", "log", "log1p", "atanh", "atan", *ONE_SIDED]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_sides_of_branch_cuts(name, dtype):
+    parity.agree(lambda lib: getattr(lib, name)(lib.tensor(NUMBERS, dtype=getattr(lib, dtype))))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_beside_branch_cuts(name):
+    def slope(lib):
+        numbers = [z for z in NUMBERS if z and (name not in ONE_SIDED or (z.real and z.imag))]
+        x = lib.tensor(numbers, dtype=lib.complex128, requires_grad=True)
+        value = getattr(lib, name)(x)
+        return lib.autograd.grad(value, x, lib.ones_like(value))
+
+    parity.agree(slope)
+
+
+@pytest.mark.parametrize("exponent", [0.5, -0.5])
+def test_roots_as_powers(exponent):
+    parity.agree(lambda lib: lib.tensor(NUMBERS, dtype=lib.complex128) ** exponent)
