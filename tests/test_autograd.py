@@ -834,3 +834,20 @@ def test_detect_nothing_twice():
         two.backward()
     y = pytorch.ones(2, requires_grad=True)
     assert y.grad is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_gradients_start_by_themselves_at_real_numbers_alone(dtype, size):
+    def differentiated(lib, how):
+        x = lib.tensor([2.0] * size, dtype=getattr(lib, dtype), requires_grad=True)
+        how(lib, x * x)
+        return x.grad
+
+    for how in (
+        lambda lib, y: y.backward(),
+        lambda lib, y: lib.autograd.backward([y]),
+        lambda lib, y: y.sum().backward(),
+    ):
+        parity.agree(lambda lib: differentiated(lib, how), text=True)  # noqa: B023
+    parity.agree(lambda lib: differentiated(lib, lambda lib, y: y.backward(lib.ones_like(y))))

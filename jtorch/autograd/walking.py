@@ -149,6 +149,10 @@ def _start(outputs: Sequence, gradients: Sequence, walk: Walk, name: str) -> Non
         if gradient is None:
             if output.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if output.is_complex():
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {output.dtype}"
+                )
             array = output._value()
             shape = tuple(array.shape)
             gradient = _ones(shape, array.dtype) if state.session is None else jnp.ones(shape, array.dtype)
