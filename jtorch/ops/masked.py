@@ -14,6 +14,7 @@ from jtorch.ops import _args, cumulative, extrema, norms, powers, reduction, sta
 from jtorch.ops._elementwise import computing_dtype
 from jtorch.ops._op import Array, DType, op
 from jtorch.ops.activation import log_softmax, softmax, softmin
+from jtorch.ops.arithmetic import true_divide
 
 Dims = int | Sequence[int] | None
 
@@ -225,7 +226,7 @@ def masked_normalize(
     Raises: RuntimeError for integers.
     """
     norm = masked_norm.body(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
-    return _filled(input, mask, 0) / jnp.maximum(norm, jnp.asarray(eps, norm.dtype))
+    return true_divide.body(_filled(input, mask, 0), jnp.maximum(norm, jnp.asarray(eps, norm.dtype)))
 
 
 @op(method=False, function=False)

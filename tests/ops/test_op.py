@@ -326,3 +326,10 @@ def test_sixteen_bits_are_added_up_in_float32(name):
     leaf = jtorch.zeros(2, dtype=dtype, requires_grad=True)
     leaf.gather(0, places).sum().backward()
     assert leaf.grad[0].item() == exact
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_one_number_normalized_has_no_gradient(name):
+    x = jtorch.tensor(-6.28125, dtype=getattr(jtorch, name), requires_grad=True)
+    jtorch.masked.normalize(x, float("inf"), 0).backward(jtorch.tensor(1.13, dtype=x.dtype))
+    assert x.grad.item() == 0
