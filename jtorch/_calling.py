@@ -18,6 +18,7 @@ from jtorch.autograd import tape
 from jtorch.autograd.tape import VALUED
 from jtorch.ops import _args, _op, casting
 from jtorch.ops._placing import boxed
+from jtorch.ops._program import spread, unspread
 
 
 def call(op: Any, traced: tuple, static: tuple, checked: bool = False) -> Any:
@@ -221,7 +222,7 @@ def _unboxed(op: Any, traced: tuple, static: tuple) -> tuple[Any, list, tuple, l
     if inferred and wanted and state.watch is None:  # transforms of `func` keep them
         _check_saves(program, arrays, wanted, inferred)
     if op.validate is not None:
-        _check(op, arrays if not op.spread else _op.unspread(arrays, _op.spread(traced)[1]), static)
+        _check(op, arrays if not op.spread else unspread(arrays, spread(traced)[1]), static)
     return program, arrays, wanted, edges
 
 

@@ -101,6 +101,7 @@ class Entry:
         self.wanted_inputs = [i for i, box in enumerate(boxes) if id(box) in reached]
         self.wanted_sources = [i for i, s in enumerate(self.sources) if s.slot != "number" and id(s.box) in reached]
         self._make_slots(changes)
+        self.live: set[int] = set()  # the places of results with a graph, of which the run to come may record none
         self.records = bool(self.wanted_inputs or self.wanted_sources)
         self.inside = capture.ran_backward or not self.records
         return self._collect(capture, boxes, leaves)
@@ -141,11 +142,14 @@ class Entry:
         for place, box in enumerate(boxes):
             if value is box:
                 return _Result("argument", place)
+        array = value._value()  # one from outside is known as such at the latest now
         if id(value) in capture.saved:
             source = next((s for s in capture.sources if s.box is value), None)
             return _Result("same", value) if source is None or source.slot == "self" else _Result("source", source)
         edge = value._edge()
-        outs.append(value._value())
+        outs.append(array)
+        if _is_live(value):
+            self.live.add(len(outs) - 1)
         freed = edge[0].name() if edge is not None and edge[0].freed else ""
         return _Result("tensor", len(outs) - 1, freed, value._inference)
 
@@ -219,10 +223,10 @@ class Entry:
 
     def _traced(self, arrays: Any, state_arrays: Any) -> tuple:
         """The run that makes the program."""
-        before = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
+        before = (len(self.results), self.count, self.writes, self.box_writes, self.box_grads, len(self.grads))
         capture = Capture(self.sources, [state_arrays[i] for i in self.order])
         outs = self._run_once(capture, list(arrays), self._collect)
-        after = (len(self.results), self.writes, self.box_writes, self.box_grads, len(self.grads))
+        after = (len(self.results), self.count, self.writes, self.box_writes, self.box_grads, len(self.grads))
         _args.check(
             before == after, "compile(): expected the function to do the same each time it is traced", RuntimeError
         )
@@ -301,7 +305,7 @@ class Entry:
         if result.kind == "tensor":
             array = outs[result.at]
             edge = (tape.Freed(result.name), 0) if result.name else None
-            if node is not None and _args.is_inexact(array.dtype) and not result.inference:
+            if node is not None and result.at in self.live:
                 edge = node, sum(_args.is_inexact(x.dtype) for x in outs[: result.at])
             return from_array(array, edge)._be_inference(result.inference)
         if result.kind == "array":
@@ -362,13 +366,10 @@ def _checks_of_arguments(capture: Capture, starts: list) -> list:
             if any(x is start for start in starts) and not _args.is_inexact(x.dtype)
         }
         shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in traced]
-        if places and all(x is None or i in places or _is_shape(x) for i, x in enumerate(shapes)):
+        known = (jax.ShapeDtypeStruct, int, float, type(None))
+        if places and all(i in places or isinstance(x, known) for i, x in enumerate(shapes)):
             found.append((op, places, shapes, static))
     return found
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, jax.ShapeDtypeStruct | int | float)
 
 
 def array_of(value: Any) -> Any:

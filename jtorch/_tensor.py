@@ -237,13 +237,9 @@ class Tensor(Gradients, Memory, Conversion, Layout):
     def detach(self) -> "Tensor":
         """The same memory without the graph."""
         view = _blank(Tensor)
-        if state.session is not None:
-            state.session.read(self)  # so that the view is known to be made inside
-        if self._base is not None or self._chain:
-            self._value()
-            view._raw_value = without_gradient(self._raw_value) if self._chain is not CUT else None
-        else:
-            view._raw_value = None
+        part = self._base is not None and self._chain is not CUT
+        # a view of the whole needs no array; while a function is captured, a tracer tells that it was made inside
+        view._raw_value = without_gradient(self._value()) if part or state.session is not None else None
         view._as_view(self, None)
         if self._inference and not state.inference:  # torch then begins to count
             view._count = [0]

@@ -291,6 +291,28 @@ def test_forward_that_is_differentiated_outside():
     equal(*results)
 
 
+def test_results_without_a_graph_beside_one_that_has_it():
+    w = jtorch.ones(2, requires_grad=True)
+
+    def several(x):
+        kept = w * x
+        with jtorch.no_grad():
+            shown = w * x
+        return kept, kept.detach(), shown, x * 3, w.detach(), kept.view(2, 1), x.detach()
+
+    expected = [t.requires_grad for t in several(jtorch.ones(2))]
+    assert expected == [True, False, False, False, False, True, False]
+    run = jtorch.compile(several)
+    for _ in range(2):
+        results = run(jtorch.ones(2))
+        assert [t.requires_grad for t in results] == expected
+        assert [t.grad_fn is not None for t in results] == expected
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        results[1].sum().backward()
+    (results[0].sum() + results[5].sum()).backward()
+    assert w.grad.tolist() == [2.0, 2.0]
+
+
 def test_recorded_forward_can_be_backwarded_twice_only_with_retain_graph():
     net = Net()
     run = jtorch.compile(lambda x: net(x).sum())

@@ -22,7 +22,7 @@ from jax.core import Tracer
 from jtorch.ops import _args, _autocast
 from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types
 from jtorch.ops._kept import Kept
-from jtorch.ops._program import Program
+from jtorch.ops._program import Program, spread, unspread
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
@@ -401,28 +401,6 @@ def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
     """NumPy's names for arguments, which torch takes too, turned into torch's."""
     known = signature.parameters
     return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
-
-
-def spread(values: Sequence) -> tuple[list, tuple[int | None, ...]]:
-    """The values with the tuples among them taken apart, and their layout: the length of each tuple, None for others."""
-    flat, layout = [], []
-    for value in values:
-        if type(value) is tuple:
-            flat += value
-            layout.append(len(value))
-        else:
-            flat.append(value)
-            layout.append(None)
-    return flat, tuple(layout)
-
-
-def unspread(flat: Sequence, layout: Sequence[int | None]) -> list:
-    """Undo the spreading of sequences: `layout` holds a length for each sequence and None for each single value."""
-    values, at = [], 0
-    for length in layout:
-        values.append(flat[at] if length is None else tuple(flat[at : at + length]))
-        at += 1 if length is None else length
-    return values
 
 
 def _define(name: str, text: str, names: dict) -> Callable:

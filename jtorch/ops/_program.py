@@ -128,6 +128,28 @@ class Program:
         return found
 
 
+def spread(values: Sequence) -> tuple[list, tuple[int | None, ...]]:
+    """The values with the tuples among them taken apart, and their layout: the length of each tuple, None for others."""
+    flat, layout = [], []
+    for value in values:
+        if type(value) is tuple:
+            flat += value
+            layout.append(len(value))
+        else:
+            flat.append(value)
+            layout.append(None)
+    return flat, tuple(layout)
+
+
+def unspread(flat: Sequence, layout: Sequence[int | None]) -> list:
+    """Undo the spreading of sequences: `layout` holds a length for each sequence and None for each single value."""
+    values, at = [], 0
+    for length in layout:
+        values.append(flat[at] if length is None else tuple(flat[at : at + length]))
+        at += 1 if length is None else length
+    return values
+
+
 def _conjugate(array: Array) -> Array:
     return jnp.conj(array) if _args.is_complex(array.dtype) else array
 
