@@ -4,9 +4,10 @@ The tolerances are torch's own, those of `torch.testing.assert_close` by dtype; 
 torch's databases.
 """
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -206,7 +207,8 @@ def check(
 
         def in_double(move: Callable) -> Outcome:
             vectors = _rounded_cotangents(expected.outputs, move) if gradients else None
-            return _run(torch, wrap(exact or theirs), *_doubled((args, kwargs), move), vectors)
+            with _double_by_default():
+                return _run(torch, wrap(exact or theirs), *_doubled((args, kwargs), move), vectors)
 
         if not _as_exact(got, expected, in_double, tolerance or {}):
             raise
@@ -234,6 +236,17 @@ def _doubled(value: Any, move: Callable) -> Any:
     if isinstance(value, torch.nn.LinearCrossEntropyOptions):  # how to split the work, for float32 sums
         return None
     return _inside(lambda v: _doubled(v, move), value)
+
+
+@contextlib.contextmanager
+def _double_by_default() -> Iterator[None]:
+    """Integers make floats of double precision too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _rounded_cotangents(outputs: Any, move: Callable) -> Callable:

@@ -171,7 +171,7 @@ class Op(_Flags):
                 return _into(kwargs.pop("out"), _autocast.without(self, *args, **kwargs), self)
             if self.key_at is not None:
                 generator = kwargs.pop("generator", None)
-        traced, static = self.bind(*args, **kwargs)
+        traced, static = self.bind(*args, **kwargs) if kwargs else self.bind(*args)  # which is faster
         if self.key_at is not None and traced[self.key_at] is None:
             drawn = self._drawn(traced, static, generator)
             if drawn is not None:

@@ -126,7 +126,7 @@ def _airy(x: Array) -> Array:
     size = jnp.abs(x)
     far = jnp.where(size < 1, 1, size)
     root = jnp.sqrt(far)
-    zeta, scale = 2 / 3 * far * root, 1 / (jnp.pi * jnp.sqrt(root))
+    zeta, scale = 2 * far * root / 3, 1 / (jnp.pi * jnp.sqrt(root))
     t, square = jnp.asarray(_T, x.dtype), _T**2
     wave = jnp.cos(t**3 / (3 * (root * jnp.sqrt(root))[..., None]))
 
@@ -136,9 +136,14 @@ def _airy(x: Array) -> Array:
     right = scale * jnp.exp(-zeta) * integral(np.exp(-square))
     fall = np.exp(-square * math.cos(math.pi / 6))
     A, B = integral(fall * np.cos(square / 2)), integral(fall * np.sin(square / 2))
-    phase = math.pi / 3 - zeta
-    left = 2 * scale * (A * jnp.cos(phase) + B * jnp.sin(phase))
-    return jnp.where(size < 1, _airy_series(jnp.where(size < 1, x, 0)), jnp.where(x > 0, right, left))
+    cos, sin, root3 = (
+        jnp.cos(zeta),
+        jnp.sin(zeta),
+        math.sqrt(3),
+    )  # of zeta, not of pi / 3 - zeta, which would be rounded
+    left = scale * (A * (cos + root3 * sin) + B * (root3 * cos - sin))
+    value = jnp.where(size < 1, _airy_series(jnp.where(size < 1, x, 0)), jnp.where(x > 0, right, left))
+    return jnp.where(jnp.isinf(x), jnp.nan, value)
 
 
 # the ops
