@@ -26,7 +26,7 @@ _FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense
 _SOME = 4  # and up to which a loop over the groups does, where patches of all groups at once are not taken
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
-_ROWS = 32  # rows of an image up to which a loop over them is written out
+_TERMS = 384  # products for all rows of an image up to which a loop over the rows is written out
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -288,7 +288,8 @@ def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
     XLA's reductions on CPU are scalar code; additions of arrays are not. They are fastest where what is added to is small.
     """
     sizes = window.sizes(x.shape[4:], w.shape[3:])
-    count = 1 if len(sizes) == 1 else sizes[0] if sizes[0] <= _ROWS else 4
+    few = sizes[0] * math.prod(w.shape[2:]) <= _TERMS
+    count = 1 if len(sizes) == 1 else sizes[0] if few else 4
     rows, stride, reach = -(-sizes[0] // count), window.stride[0], window.reach(w.shape[3:])[0]
     factors = [jnp.broadcast_to(b, (*w.shape[:2], rows, *sizes[1:])) for b in _kernel_elements(w, window)]
     x = pad_spatial(x, window.pads)

@@ -11,14 +11,21 @@ from jtorch import ops
 from jtorch.ops import _backend
 
 SHAPES = [
-    # input, kernel, stride, padding, dilation
-    ((7, 3, 9, 10), (4, 3, 3, 2), (2, 1), (1, 0), (1, 2)),
-    ((34, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1),  # more than one block of patches
-    ((2, 16, 9, 9), (8, 16, 3, 3), 2, 1, 1),
-    ((3, 4, 17), (5, 4, 4), 3, 2, 1),
-    ((3, 4, 8, 6), (5, 4, 1, 1), (1, 2), 0, 1),  # large images for a kernel of one element
-    ((3, 4, 2, 2), (5, 4, 1, 1), 1, 0, 1),
-    ((2, 3, 5, 6, 7), (4, 3, 2, 3, 2), (1, 2, 1), 1, 1),
+    # input, kernel, stride, padding, dilation, groups
+    ((7, 3, 9, 10), (4, 3, 3, 2), (2, 1), (1, 0), (1, 2), 1),
+    ((34, 1, 28, 28), (6, 1, 5, 5), 1, 2, 1, 1),  # more than one block of patches
+    ((2, 16, 9, 9), (8, 16, 3, 3), 2, 1, 1, 1),
+    ((3, 4, 17), (5, 4, 4), 3, 2, 1, 1),
+    ((3, 4, 8, 6), (5, 4, 1, 1), (1, 2), 0, 1, 1),  # large images for a kernel of one element
+    ((3, 4, 2, 2), (5, 4, 1, 1), 1, 0, 1, 1),
+    ((2, 3, 5, 6, 7), (4, 3, 2, 3, 2), (1, 2, 1), 1, 1, 1),
+    ((2, 3, 9, 6), (6, 1, 3, 3), (2, 1), 1, 1, 3),  # kernels' gradients row by row
+    ((2, 4, 45, 5), (4, 2, 3, 3), 1, 1, (2, 1), 2),  # by four parts of the rows, of which the last is short
+    ((2, 3, 8), (3, 1, 3), 2, 1, 1, 3),
+    ((2, 2, 5, 4, 6), (2, 1, 2, 3, 3), 1, 1, 1, 2),
+    ((2, 6, 7, 7), (4, 3, 3, 3), 1, 1, 1, 2),
+    ((2, 12, 7, 6), (4, 6, 3, 3), 1, (1, 0), 1, 2),
+    ((2, 12, 7, 6), (4, 6, 3, 3), 2, 1, 1, 2),
 ]
 
 
@@ -27,11 +34,11 @@ def _convolution(library, x, w, options):
     return getattr(library, function)(x, w, None, *options)
 
 
-@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation"), SHAPES)
-def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride, padding, dilation):
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "groups"), SHAPES)
+def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride, padding, dilation, groups):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
-    options = (stride, padding, dilation)
+    options = (stride, padding, dilation, groups)
 
     tx, tw = (torch.from_numpy(a).requires_grad_() for a in (x, w))
     first = torch.autograd.grad(_convolution(torch, tx, tw, options).pow(3).sum(), (tx, tw), create_graph=True)
