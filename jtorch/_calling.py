@@ -66,9 +66,6 @@ def call(op: Any, traced: tuple, static: tuple, checked: bool = False) -> Any:
     return result
 
 
-_op.of_numbers.append(call)
-
-
 def _called(op: Any, traced: tuple, static: tuple) -> Any:
     """The long way, for whatever there may be."""
     if op.inplace_at is not None and static[op.inplace_at]:

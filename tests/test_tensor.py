@@ -681,18 +681,3 @@ def test_result_on_a_permuted_tensor(name):
         flat[0] = 100.0
         found.append(result.stride() if name == "stride" else result[0, 0].item())
     assert found[0] == found[1]
-
-
-# numbers alone
-
-
-@script
-def arithmetic_on_numbers_alone(torch):
-    found = [torch.add(1, 2), torch.add(1.5, 2, alpha=2), torch.sub(7, 2), torch.subtract(7.0, 2), torch.mul(True, 2)]
-    found += [torch.multiply(True, True), torch.div(7, 2), torch.true_divide(7, 2), torch.floor_divide(7, 2)]
-    return [*found, torch.div(7, 2, rounding_mode="trunc"), torch.div(7.0, 2, rounding_mode="floor"), torch.add(1j, 2)]
-
-
-def test_arithmetic_on_arrays_and_numbers_gives_arrays():
-    for made in (jtorch.add(jnp.ones(2), 1), jtorch.mul(2, jnp.ones(2)), jtorch.div(1, np.ones(2))):
-        assert isinstance(made, jax.Array)

@@ -39,9 +39,6 @@ key_source: list[Callable[[str, Any], Array]] = []
 """Where a sampling op called without `key=` takes one, given its name and the `generator=` of the call, if any; the
 random module puts its source here."""
 
-of_numbers: list[Callable[["Op", tuple, tuple], Any]] = []
-"""`of_numbers[0](op, traced, static)` calls an op whose arguments are all numbers; Tensor puts here what makes a tensor."""
-
 host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
 """What is asked before that for the result itself: where the host draws, with the op's arguments and the generator."""
 
@@ -73,7 +70,6 @@ class _Flags:
     tuned: bool
     exact_out: bool
     validate: Callable | None
-    numbers: bool
     node: Callable[..., str] | None
     __signature__: inspect.Signature
 
@@ -187,8 +183,6 @@ class Op(_Flags):
                 handler = _handler_of(type(value))
             if handler is not None:
                 return handler(self, traced, static)
-        if self.numbers and of_numbers and all(value is None or type(value) in NUMBERS for value in traced):
-            return of_numbers[0](self, traced, static)
         program, flat = self.program(traced, static)
         if self.validate is not None:
             self.check(traced, static)
@@ -335,7 +329,6 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     tuned: called alone, it is compiled with `compiler_options`: convolutions.
     exact_out: `out=` must have the dtype of the result, where otherwise it may be one that the result can be cast to.
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
-    numbers: torch takes it with numbers alone, and makes a tensor of them.
     node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
     """
     return _declare(Op, function, flags)
@@ -349,7 +342,6 @@ def derived(function: Callable | None = None, /, **flags: Any) -> Any:
 _FLAGS = {
     "method": True, "function": True, "inplace": False, "view": False, "promote": None, "differentiable": True,
     "alias": (), "eager": False, "tuned": False, "exact_out": False, "validate": None, "node": None,
-    "numbers": False,
 }  # fmt: skip
 
 

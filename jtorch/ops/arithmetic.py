@@ -25,7 +25,7 @@ def _times(name: str, scale: Scalar | None, y: Array) -> Array:
     return scale.astype(y.dtype) * y
 
 
-@op(inplace=True, numbers=True)
+@op(inplace=True)
 @elementwise()
 def add(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input + alpha * other`; alpha None means 1 and saves the product.
@@ -46,7 +46,7 @@ def _no_bools(name: str, *values: Array | Scalar) -> None:
     _args.check(known, f"{name}(): expected numbers, got bools; use ^, logical_xor() or logical_not()", RuntimeError)
 
 
-@op(inplace=True, alias="subtract", numbers=True)
+@op(inplace=True, alias="subtract")
 def sub(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
     """`input - alpha * other`; alpha None means 1 and saves the product.
 
@@ -68,7 +68,7 @@ def rsub(input: Array, other: Array | Scalar, *, alpha: Scalar | None = None) ->
     return _difference(other, input, alpha, "rsub")
 
 
-@op(inplace=True, alias="multiply", numbers=True)
+@op(inplace=True, alias="multiply")
 @elementwise()
 def mul(input: Scalar, other: Scalar) -> Array:
     """`input * other`; of bools whether both are True.
@@ -179,7 +179,7 @@ def _truncated(x: Array, y: Array) -> Array:
     return jax.lax.div(x, y) if _args.is_integral(x.dtype) else jnp.trunc(x / y)
 
 
-@op(inplace=True, numbers=True)
+@op(inplace=True)
 @elementwise(to_float=True)
 def true_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other`, in floats even for integers.
@@ -199,7 +199,7 @@ def _times_reciprocal(input: Array | Scalar, other: Array) -> Array:
     return mul.body(input, reciprocal.body(other))
 
 
-@op(inplace=True, differentiable=False, validate=_refuse_zero, numbers=True)
+@op(inplace=True, differentiable=False, validate=_refuse_zero)
 @elementwise("if")
 def floor_divide(input: Scalar, other: Scalar) -> Array:
     """`input / other` rounded down. It has no gradient.
@@ -210,7 +210,7 @@ def floor_divide(input: Scalar, other: Scalar) -> Array:
     return _floored(input, other)
 
 
-@op(method=False, function=False, validate=_refuse_zero, numbers=True)
+@op(method=False, function=False, validate=_refuse_zero)
 @elementwise("if", widen=False)  # the quotient of 16-bit floats is rounded to 16 bits before it is truncated
 def divide_rounded(input: Scalar, other: Scalar, rounding_mode: str) -> Array:
     """`input / other` rounded to an integer, towards zero (`trunc`) or down (`floor`). Its gradient is 0.
