@@ -163,7 +163,7 @@ WHOLE: dict[str, str] = {
         [f"apart/as_strided-float32-{n}" for n in (1, 2, 3, 4)],
         "as_strided reads the memory between the elements of this argument, which holds other numbers in torch's",
     ),
-    "op/sub-int64-ref95": "of two Python numbers torch makes a tensor, and here it is an array",
+    "op/sub-int64-ref95": "of two Python numbers torch makes a tensor; here they make an array, as in JAX, whose users call the same function",
     "apart/view_as_complex-float32-0": "torch refuses the strides of this argument, which as a copy here has none such",
     "op/erfinv-bfloat16-0": "torch rounds each step of the gradient to 16 bits, and is off by 2.7 % near 1; here it is by 0.4 %",
     **dict.fromkeys(
