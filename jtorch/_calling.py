@@ -16,7 +16,7 @@ from jtorch._tensor import Tensor, _blank, from_array
 from jtorch._views import CUT, LONGEST, Step, Unread, may_copy
 from jtorch.autograd import tape
 from jtorch.autograd.tape import VALUED
-from jtorch.ops import _args, _op, casting
+from jtorch.ops import _args, casting
 from jtorch.ops._placing import boxed
 from jtorch.ops._program import spread, unspread
 
