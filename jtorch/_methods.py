@@ -134,8 +134,8 @@ def _getitem(self, index):
     if self._careful is not None and state.grad:
         self._check_fresh()
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self))
-    if spec.is_view:
-        return indexing.slice_view(self, arrays, spec)
+    if spec.is_view:  # so usual that what leads to the call is spared
+        return _calling.call(indexing.slice_view, (self, arrays), (spec,))
     _check_index(self, index)
     return indexing.gather_index(self, arrays, spec)
 

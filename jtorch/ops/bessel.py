@@ -136,11 +136,7 @@ def _airy(x: Array) -> Array:
     right = scale * jnp.exp(-zeta) * integral(np.exp(-square))
     fall = np.exp(-square * math.cos(math.pi / 6))
     A, B = integral(fall * np.cos(square / 2)), integral(fall * np.sin(square / 2))
-    cos, sin, root3 = (
-        jnp.cos(zeta),
-        jnp.sin(zeta),
-        math.sqrt(3),
-    )  # of zeta, not of pi / 3 - zeta, which would be rounded
+    cos, sin, root3 = jnp.cos(zeta), jnp.sin(zeta), math.sqrt(3)  # pi / 3 - zeta itself would be rounded
     left = scale * (A * (cos + root3 * sin) + B * (root3 * cos - sin))
     value = jnp.where(size < 1, _airy_series(jnp.where(size < 1, x, 0)), jnp.where(x > 0, right, left))
     return jnp.where(jnp.isinf(x), jnp.nan, value)
