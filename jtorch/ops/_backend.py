@@ -61,6 +61,15 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
     return {_LIBRARY: _PRODUCTS if thin else f"{_PRODUCTS},{_SUMS}"}
 
 
+def kept(x: jax.Array, number: jax.Array) -> jax.Array:
+    """`x` itself, which XLA on a CPU then computes once and keeps, where it would compute it anew for each of its uses.
+
+    XLA counts only memory when it decides so, and a sum of many products takes time as well. What keeps it from looking
+    through is a choice between two ways to `x`, by a `number` that it does not know beforehand.
+    """
+    return jax.lax.cond(number == 0, lambda x: x * 1, lambda x: x, x)
+
+
 def tuned_jit(function: Callable) -> Callable:
     """`jax.jit` with `compiler_options`, which JAX takes for a program, not for a part of another one."""
     plain, options = jax.jit(function), compiler_options()

@@ -17,7 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jtorch.ops import _args
-from jtorch.ops._backend import on_cpu
+from jtorch.ops._backend import kept, on_cpu
 from jtorch.ops._op import Array
 from jtorch.ops._windows import FEW, blocks_of
 
@@ -27,6 +27,7 @@ _SOME = 4  # and up to which a loop over the groups does, where patches of all g
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _TERMS = 384  # products for all rows of an image up to which a loop over the rows is written out
+_MANY = 2**16  # elements of a sum of products from which it is computed once
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -224,7 +225,8 @@ def _few_channels(x: Array, w: Array, window: Window, groups: int) -> Array:
     """Grouped convolution as a sum over kernel elements and channels in a group, each a shifted multiply-add."""
     n, spatial = x.shape[0], x.shape[2:]
     y = _shifted(x.reshape(n, groups, 1, -1, *spatial), w.reshape(groups, -1, *w.shape[1:]), window)
-    return y.reshape(n, w.shape[0], *y.shape[3:])
+    y = y.reshape(n, w.shape[0], *y.shape[3:])
+    return kept(y, w.ravel()[0]) if _args.fixed(x.shape) and y.size >= _MANY else y
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
