@@ -99,7 +99,18 @@ def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
         return _pointwise(x, w, window)
     if w.ndim == 5:
         return _by_depth(x, w, window)
-    return _by_patches(x, w, window) if _is_narrow(x, w) else _dense(x, w, window)
+    return _by_patches(x, w, window) if _is_narrow(x, w) else _apart(x, w, window)
+
+
+def _apart(x: Array, w: Array, window: Window) -> Array:
+    """`_dense`, with what is before and after it computed for itself.
+
+    XLA lays the images out anew for a convolution and back, which is quick unless that is fused with other functions.
+    """
+    if not _args.fixed(x.shape) or x.size < _MANY:
+        return _dense(x, w, window)
+    number = w.ravel()[0]
+    return kept(_dense(kept(x, number), kept(w, number), window), number)
 
 
 def _is_narrow(x: Array, w: Array) -> bool:
@@ -142,7 +153,10 @@ def _by_patches_jvp(window, groups, direct, primals, tangents):
     by_group = functools.partial(_looped if w.shape[1] <= _SOME else _split, groups=groups)
     from_kernel = _dense if groups == 1 else by_group
     direct = math.prod(w.shape[2:]) <= FEW and max(window.stride) == 1
-    forms = lambda dx: _by_patches(dx, w, window, groups, direct), lambda dw: from_kernel(x, dw, window)
+    forms = (
+        lambda dx: _by_patches(dx, w, window, groups, direct),
+        lambda dw: kept(from_kernel(x, dw, window), x.ravel()[0]),
+    )
     return y, _added(y, tangents, *forms)
 
 
