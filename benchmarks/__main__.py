@@ -1,5 +1,6 @@
 """`python -m benchmarks [TABLE ...]`: measure, and print one table for each.
 
+All run in a process that keeps the memory it frees, where the C library can: see `jtorch.keep_memory`.
 torch takes part where it is installed and JAX runs on the CPU, so that both have the same device; Equinox where it is
 installed.
 """
@@ -8,12 +9,14 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 
+import jtorch
 from benchmarks import compiled, ops, printing
 from benchmarks.cache import CACHED, measure_cache
 from benchmarks.eager import CALLS, measure_eager
@@ -141,6 +144,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first-calls", type=int, default=3, help="processes in which each compilation is timed")
     parser.add_argument("--no-first-calls", action="store_true", help="do not time compilation in steps and scaling")
     parser.add_argument("--no-torch-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--plain-memory", action="store_true", help="leave out jtorch.keep_memory()")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the training steps; needs matplotlib")
     options = parser.parse_args()
@@ -158,8 +162,10 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what was asked for."""
     options = arguments()
+    kept = not options.plain_memory and jtorch.keep_memory()
+    os.environ["JTORCH_KEEP_MEMORY"] = str(int(kept))
     torch = comparable_torch()
-    found: dict[str, Any] = {"machine": machine()}
+    found: dict[str, Any] = {"machine": {**machine(), "freed memory": "kept" if kept else "returned"}}
     for key, value in found["machine"].items():
         print(f"{key}: {value}")
     for name in options.tables:

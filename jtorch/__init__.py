@@ -168,6 +168,7 @@ from jtorch._settings import get_num_threads as get_num_threads
 from jtorch._settings import (
     is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
 )
+from jtorch._settings import keep_memory as keep_memory
 from jtorch._settings import set_default_device as set_default_device
 from jtorch._settings import set_default_dtype as set_default_dtype
 from jtorch._settings import set_default_tensor_type as set_default_tensor_type

@@ -1,5 +1,6 @@
 """Global settings: the default dtype, the precision of matmuls, and those of torch's that have nothing to set here."""
 
+import ctypes
 import os
 import warnings
 from pathlib import Path
@@ -160,6 +161,46 @@ def set_flush_denormal(mode: bool) -> bool:
     return False
 
 
+_ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1  # what mallopt() of glibc calls them
+
+
+def keep_memory() -> bool:
+    """Let the process keep the memory that it frees, for the next allocation, on Linux with glibc.
+
+    Each call of a compiled program allocates its temporary memory on the host and frees it at the end. glibc hands large
+    blocks back to the system, which has to map and clear them anew in the next call: up to a third of a training step,
+    most on virtual machines. Kept, memory that was in use once stays with the process until it ends, and all threads share
+    one heap. It holds for the whole process, NumPy and PyTorch included, and has to come before threads allocate: first of
+    all in a program. The environment variable `JTORCH_KEEP_MEMORY=1` does the same when jtorch is imported.
+
+    Returns:
+        Whether it is kept: False with another C library, where nothing changes.
+
+    Raises:
+        RuntimeError: it is too late, as other threads, such as those of JAX, have heaps of their own already.
+    """
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "gnu_get_libc_version")):
+        return False
+    if _heaps(libc) > 1:
+        raise RuntimeError(
+            "keep_memory(): expected no threads with heaps of their own, but computations have run; call it first of all"
+        )
+    return all([libc.mallopt(_ARENA_MAX, 1), libc.mallopt(_MMAP_MAX, 0), libc.mallopt(_TRIM_THRESHOLD, -1)])
+
+
+def _heaps(libc: Any) -> int:
+    """How many heaps glibc has made, by its own report."""
+    libc.open_memstream.restype = ctypes.c_void_p
+    text, size = ctypes.c_void_p(), ctypes.c_size_t()
+    stream = ctypes.c_void_p(libc.open_memstream(ctypes.byref(text), ctypes.byref(size)))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    report = ctypes.string_at(text.value or 0, size.value)
+    libc.free(text)
+    return report.count(b"<heap ")
+
+
 def get_default_device() -> _types.device:
     """The device that new tensors are on."""
     return _types.device_of(jax.numpy.zeros(()))
@@ -176,3 +217,5 @@ def set_default_device(device: Any) -> None:
 
 if os.environ.get("JTORCH_COMPILATION_CACHE"):
     enable_compilation_cache(os.environ["JTORCH_COMPILATION_CACHE"])
+if os.environ.get("JTORCH_KEEP_MEMORY") == "1":
+    keep_memory()

@@ -4,6 +4,7 @@ NAMES: dict[str, str] = {
     "jtorch.Tensor.jax": "hands out the jax.Array",
     "jtorch.compiler_options": "what XLA is told when it compiles a step",
     "jtorch.enable_compilation_cache": "JAX's cache, by one call",
+    "jtorch.keep_memory": "what glibc does with memory that XLA frees, by one call",
     "jtorch.latest_step": "of the checkpoints of a training run, which torch has no functions for",
     "jtorch.load_checkpoint": "resumes a training run, through Orbax",
     "jtorch.save_checkpoint": "writes a checkpoint of it",

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 import textwrap
@@ -247,3 +248,37 @@ def test_two_devices():
     command = [sys.executable, "-c", textwrap.dedent(TWO)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+KEPT = """
+import resource, sys, jax, jtorch
+if sys.argv[1:]:
+    assert jtorch.keep_memory()
+step = jtorch.compile(lambda x: (x @ x).sort().values.sum())
+x = jtorch.ones(2048, 2048)
+for _ in range(3):
+    step(x).item()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step(x).item()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc")
+def test_kept_memory_is_not_mapped_anew():
+    def faults(*arguments, **setting):
+        run = [sys.executable, "-c", KEPT, *arguments]
+        environment = os.environ | setting
+        return int(subprocess.run(run, check=True, env=environment, capture_output=True, text=True).stdout)
+
+    plain = faults()
+    assert faults("asked") < plain / 10
+    assert faults(JTORCH_KEEP_MEMORY="1") < plain / 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc")
+def test_memory_cannot_be_kept_once_threads_have_heaps():
+    (jtorch.ones(300, 300) @ jtorch.ones(300, 300)).sum().item()
+    with pytest.raises(RuntimeError, match="first of all"):
+        jtorch.keep_memory()
