@@ -180,8 +180,10 @@ def _pointwise(x: Array, w: Array, window: Window) -> Array:
     x = x[(slice(None), slice(None), *(slice(None, None, s) for s in window.stride))]
     flat, kernel = x.reshape(*x.shape[:2], -1), w.reshape(w.shape[:2])
     large = _args.fixed(x.shape) and flat.shape[2] >= 2 * max(kernel.shape)
-    product = _product_of_large if large else _product
-    return product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+    if not large:
+        return _product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+    y = _product_of_large(flat, kernel)
+    return kept(y, w.ravel()[0]).reshape(x.shape[0], w.shape[0], *x.shape[2:])
 
 
 def _product(x: Array, w: Array) -> Array:
