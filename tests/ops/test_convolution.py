@@ -8,7 +8,7 @@ import torch
 
 import jtorch
 from jtorch import ops
-from jtorch.ops import _backend
+from jtorch.ops import _backend, _convolution, programs
 
 SHAPES = [
     # input, kernel, stride, padding, dilation, groups
@@ -29,23 +29,32 @@ SHAPES = [
 ]
 
 
-def _convolution(library, x, w, options):
+def _called(library, x, w, options):
     function = {3: "conv1d", 4: "conv2d", 5: "conv3d"}[len(x.shape)]
     return getattr(library, function)(x, w, None, *options)
 
 
+@pytest.fixture(params=[_convolution._MANY, 1], ids=["small", "large"])
+def size(request, monkeypatch):
+    """Within, images of the tests' sizes count as small, or as so large that what is computed of them is kept."""
+    monkeypatch.setattr(_convolution, "_MANY", request.param)
+    programs.forget_programs()
+    yield request.param
+    programs.forget_programs()
+
+
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "groups"), SHAPES)
-def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride, padding, dilation, groups):
+def test_convolutions_and_their_gradients_to_second_order(size, shape, kernel, stride, padding, dilation, groups):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
     options = (stride, padding, dilation, groups)
 
     tx, tw = (torch.from_numpy(a).requires_grad_() for a in (x, w))
-    first = torch.autograd.grad(_convolution(torch, tx, tw, options).pow(3).sum(), (tx, tw), create_graph=True)
+    first = torch.autograd.grad(_called(torch, tx, tw, options).pow(3).sum(), (tx, tw), create_graph=True)
     second = torch.autograd.grad(sum((g * g).sum() for g in first), (tx, tw))
 
     def cubes(x, w):
-        return (_convolution(ops, x, w, options) ** 3).sum()
+        return (_called(ops, x, w, options) ** 3).sum()
 
     def squares(x, w):
         return sum((g * g).sum() for g in jax.grad(cubes, (0, 1))(x, w))
@@ -55,13 +64,42 @@ def test_convolutions_and_their_gradients_to_second_order(shape, kernel, stride,
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-9 * abs(theirs).max().item())
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_tangents_of_either_argument(size):
-    shapes = [(4, 2, 8, 8), (3, 2, size, size)] * 2
+@pytest.mark.parametrize(("channels", "kernel"), [(2, 1), (2, 3), (9, 3)])
+def test_tangents_of_either_argument(size, channels, kernel):
+    shapes = [(4, channels, 8, 8), (3, channels, kernel, kernel)] * 2
     x, w, dx, dw = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
     of_x, of_w = lambda x: ops.conv2d(x, w), lambda w: ops.conv2d(x, w)
     np.testing.assert_allclose(jax.jvp(of_x, (x,), (dx,))[1], of_x(dx), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(jax.jvp(of_w, (w,), (dw,))[1], of_w(dw), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 9])
+def test_gradients_of_each_image(size, groups):
+    x, w = (
+        jax.random.normal(jax.random.key(i), shape) for i, shape in ((0, (3, 1, 9, 8, 8)), (1, (9, 9 // groups, 3, 3)))
+    )
+    gradient = jax.grad(lambda w, x: (ops.conv2d(x, w, groups=groups) ** 2).sum())
+    found = jax.vmap(gradient, (None, 0))(w, x), jax.vmap(gradient)(jnp.stack([w, w, 0 * w]), x)
+    for images, number in zip(found, (3, 2), strict=True):
+        expected = [gradient(w, one) for one in x]
+        np.testing.assert_allclose(images[:number], jnp.stack(expected[:number]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not _backend.on_cpu(), reason="it is for CPUs")
+def test_what_is_kept_is_computed_once():
+    def step(x, form):
+        y = form(sum(n * x[:, n : n + 30] for n in range(4)))
+        return jnp.pad(2 * y, 1), jnp.tanh(y)
+
+    def slices(form):
+        return jax.jit(step, static_argnums=1).lower(x, form).compile().as_text().count(" slice(")
+
+    x = jax.random.normal(jax.random.key(0), (64, 40))
+    keep = lambda y: _backend.kept(y, x[0, 0])
+    assert slices(lambda y: _backend.kept(y, y[0, 0])) < slices(lambda y: y)
+    for number in (0.0, 1.0, jnp.nan):
+        np.testing.assert_array_equal(_backend.kept(x, number), x)
+    np.testing.assert_array_equal(jax.grad(lambda x: (keep(x) ** 2).sum())(x), 2 * x)
 
 
 @pytest.mark.parametrize(
