@@ -12,6 +12,7 @@ from jax.extend.core import get_opaque_trace_state
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS, _SUMS = "LIBRARY_FUSION_TYPE_DOT", "LIBRARY_FUSION_TYPE_REDUCE"
 _MUCH = 2**12  # elements of a sum for which the choice matters
+_MOST = 6  # dimensions of what the library can add up when it is a product with something that is broadcast
 
 
 _top_level = get_opaque_trace_state(convention="jtorch")
@@ -32,8 +33,9 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
 
     On CPUs XLA hands convolutions to YNNPACK where it can, which takes several times longer than XLA's other library for
     the gradient of a kernel on large images. The options leave it products and sums alone. Beside a dimension of size 1,
-    as batches of one have, its sums take several times longer too: given a jaxpr with such sums, products alone. They
-    are empty on other devices, where this XLA does not know them, and where `XLA_FLAGS` has a choice of its own.
+    as batches of one have, its sums take several times longer too, and over more than six dimensions they can end the
+    process: given a jaxpr with such sums, products alone. They are empty on other devices, where this XLA does not know
+    them, and where `XLA_FLAGS` has a choice of its own.
 
     Args:
         jaxpr: the program that they are for, as `jax.make_jaxpr` gives it.
@@ -57,8 +59,8 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
         )
     if not on_cpu() or _LIBRARY in os.environ.get("XLA_FLAGS", "") or not _is_known():
         return {}
-    thin = inner is not None and any(map(_is_thin_sum, _equations(inner)))
-    return {_LIBRARY: _PRODUCTS if thin else f"{_PRODUCTS},{_SUMS}"}
+    unfit = inner is not None and any(map(_is_unfit_sum, _equations(inner)))
+    return {_LIBRARY: _PRODUCTS if unfit else f"{_PRODUCTS},{_SUMS}"}
 
 
 def kept(x: jax.Array, number: jax.Array) -> jax.Array:
@@ -103,9 +105,10 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
                 yield from _equations(getattr(inner, "jaxpr", inner))
 
 
-def _is_thin_sum(equation: Any) -> bool:
-    """Whether it adds up much beside a dimension of size 1."""
+def _is_unfit_sum(equation: Any) -> bool:
+    """Whether it adds up over many dimensions, or much beside a dimension of size 1."""
     if equation.primitive.name != "reduce_sum":
         return False
     shape = equation.invars[0].aval.shape
-    return math.prod(shape) >= _MUCH and any(n == 1 for i, n in enumerate(shape) if i not in equation.params["axes"])
+    thin = any(n == 1 for i, n in enumerate(shape) if i not in equation.params["axes"])
+    return len(shape) > _MOST or (thin and math.prod(shape) >= _MUCH)

@@ -1,5 +1,8 @@
 """The forms that convolutions, running sums and dropout take on CPUs, at sizes that torch's samples do not reach."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,6 +157,19 @@ def test_sums_beside_a_dimension_of_size_one_stay_out_of_the_slow_library(shape,
     assert "REDUCE" in str(jtorch.compiler_options())
     compiled = jtorch.compile(step)
     np.testing.assert_allclose(compiled(x, w), step(x, w), rtol=1e-5)
+
+
+MANY_DIMENSIONS = """
+import jax, jtorch
+x, w = jtorch.ones(4, 2, 8, 2, 8, 3, 3), jtorch.ones(1, 2, 1, 2, 1, 1, 1)
+step = jtorch.compile(lambda x: (x * w).sum(3))
+assert bool((step(x) == 2).all())
+"""
+
+
+@pytest.mark.skipif(not _backend.on_cpu(), reason="the options are for CPUs")
+def test_sums_of_products_of_many_dimensions_do_not_end_the_process():
+    subprocess.run([sys.executable, "-c", MANY_DIMENSIONS], check=True)
 
 
 def test_options_are_for_a_jaxpr():
