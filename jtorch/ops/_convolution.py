@@ -1,8 +1,9 @@
 """How convolutions are computed: as XLA has them on GPU and TPU, and reformulated on CPU where XLA is slow there.
 
-Inputs are (N, C, *S), kernels (O, C/G, *K) or, transposed, (C, O/G, *K). The public ops and their checks are in conv.
-The reformulations are ordinary differentiable code. Where the fast form of a gradient is not the derivative of the fast
-form of the value, a custom_jvp computes tangents in another way, chosen for what it becomes when JAX transposes it.
+Inputs are (N, C, *S), kernels (O, C/G, *K). The public ops and their checks are in conv; transposed convolutions are in
+_transposed. The reformulations are ordinary differentiable code. Where the fast form of a gradient is not the derivative
+of the fast form of the value, a custom_jvp computes tangents in another way, chosen for what it becomes when JAX
+transposes it.
 """
 
 import functools
@@ -21,13 +22,13 @@ from jtorch.ops._backend import kept, on_cpu
 from jtorch.ops._op import Array
 from jtorch.ops._windows import FEW, blocks_of
 
-_LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
-_FEW = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
+LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
+FEW_CHANNELS = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
 _SOME = 4  # and up to which a loop over the groups does, where patches of all groups at once are not taken
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _TERMS = 384  # products for all rows of an image up to which a loop over the rows is written out
-_MANY = 2**16  # elements of a sum of products from which it is computed once
+_MANY = 2**16  # elements of an image from which what is computed of it is kept
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -70,7 +71,7 @@ def native(x: Array, w: Array, window: Window, groups: int = 1, spread: tuple[in
         window.pads,
         lhs_dilation=spread,
         rhs_dilation=window.dilation,
-        dimension_numbers=_LAYOUT[x.ndim - 2],
+        dimension_numbers=LAYOUT[x.ndim - 2],
         feature_group_count=groups,
         precision=_args.precision() if x.dtype.itemsize >= 4 else None,
     )
@@ -86,14 +87,15 @@ def convolve(x: Array, w: Array, window: Window, groups: int) -> Array:
     """
     if x.size == 0 or w.size == 0:
         return jnp.zeros((x.shape[0], w.shape[0], *window.sizes(x.shape[2:], w.shape[2:])), x.dtype)
-    return _on_cpu(x, w, window, groups) if on_cpu() else native(x, w, window, groups)
+    return convolve_on_cpu(x, w, window, groups) if on_cpu() else native(x, w, window, groups)
 
 
-def _on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
+def convolve_on_cpu(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """`convolve` in the form that is fast on CPUs for such images and kernels."""
     if groups > 1:
-        if w.shape[1] > _FEW and _is_narrow(x, w) and (w.shape[1] <= _SOME or max(window.stride) == 1):
+        if w.shape[1] > FEW_CHANNELS and _is_narrow(x, w) and (w.shape[1] <= _SOME or max(window.stride) == 1):
             return _by_patches(x, w, window, groups)
-        grouped = _few_channels if w.shape[1] <= _FEW else _looped if w.shape[1] <= _SOME else _split
+        grouped = _few_channels if w.shape[1] <= FEW_CHANNELS else _looped if w.shape[1] <= _SOME else _split
         return grouped(x, w, window, groups)
     if math.prod(w.shape[2:]) == 1 and not any(map(any, window.pads)):
         return _pointwise(x, w, window)
@@ -157,13 +159,13 @@ def _by_patches_jvp(window, groups, direct, primals, tangents):
         lambda dx: _by_patches(dx, w, window, groups, direct),
         lambda dw: kept(from_kernel(x, dw, window), x.ravel()[0]),
     )
-    return y, _added(y, tangents, *forms)
+    return y, added(y, tangents, *forms)
 
 
 def _split(x: Array, w: Array, window: Window, groups: int) -> Array:
     """One dense convolution for each group."""
     pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
-    form = _dense if _is_narrow(x, w) else functools.partial(_on_cpu, groups=1)
+    form = _dense if _is_narrow(x, w) else functools.partial(convolve_on_cpu, groups=1)
     return jnp.concatenate([form(a, b, window) for a, b in pairs], 1)
 
 
@@ -171,7 +173,7 @@ def _looped(x: Array, w: Array, window: Window, groups: int) -> Array:
     """`_split` as a loop."""
     by_group = jnp.moveaxis(x.reshape(x.shape[0], groups, -1, *x.shape[2:]), 1, 0)
     kernels = w.reshape(groups, -1, *w.shape[1:])
-    y = jnp.moveaxis(lax.map(lambda pair: _on_cpu(*pair, window, 1), (by_group, kernels)), 0, 1)
+    y = jnp.moveaxis(lax.map(lambda pair: convolve_on_cpu(*pair, window, 1), (by_group, kernels)), 0, 1)
     return y.reshape(x.shape[0], w.shape[0], *y.shape[3:])
 
 
@@ -200,14 +202,14 @@ def _product_of_large(x: Array, w: Array) -> Array:
 @functools.partial(_product_of_large.defjvp, symbolic_zeros=True)
 def _product_jvp(primals, tangents):
     (x, w), y = primals, _product_of_large(*primals)
-    return y, _added(y, tangents, lambda dx: _product_by_image(dx, w), lambda dw: _product_by_image(x, dw))
+    return y, added(y, tangents, lambda dx: _product_by_image(dx, w), lambda dw: _product_by_image(x, dw))
 
 
 def _product_by_image(x: Array, w: Array) -> Array:
     return jnp.matmul(jnp.broadcast_to(w, (len(x), *w.shape)), x, precision=_args.precision())
 
 
-def _added(y: Array, tangents: Sequence, *forms: Callable) -> Array:
+def added(y: Array, tangents: Sequence, *forms: Callable) -> Array:
     """The tangent of a product: what each form makes of its factor's tangent, where there is one."""
     terms = [form(t) for form, t in zip(forms, tangents, strict=True) if not isinstance(t, SymbolicZero)]
     return functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(y)
@@ -225,7 +227,7 @@ def _by_depth(x: Array, w: Array, window: Window) -> Array:
     for place, start in enumerate(_offsets(w.shape[2], window.dilation[0])):
         slices = jnp.moveaxis(lax.slice_in_dim(x, start, start + (out - 1) * stride + 1, stride, 2), 2, 1)
         flat = slices.reshape(-1, *slices.shape[2:])  # N D' C H W -> (N D') C H W
-        parts.append(_on_cpu(flat, w[:, :, place], flat_window, 1))
+        parts.append(convolve_on_cpu(flat, w[:, :, place], flat_window, 1))
     y = functools.reduce(jnp.add, parts)
     return jnp.moveaxis(y.reshape(-1, out, *y.shape[1:]), 1, 2)
 
@@ -256,7 +258,7 @@ def _shifted(x: Array, w: Array, window: Window) -> Array:
 def _shifted_jvp(window, primals, tangents):
     (x, w), y = primals, _shifted(*primals, window)
     forms = lambda dx: _shifted_from_input(dx, w, window), lambda dw: _shifted_from_kernel(x, dw, window)
-    return y, _added(y, tangents, *forms)
+    return y, added(y, tangents, *forms)
 
 
 def _kernel_elements(w: Array, window: Window) -> list[Array]:
@@ -324,118 +326,3 @@ def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
         return jnp.concatenate(parts, 2)[:, :, : sizes[0]]
 
     return lax.scan(lambda _, one: (None, of_one(one, factors)), None, x)[1]
-
-
-# transposed
-
-
-def convolve_transposed(
-    x: Array, w: Array, stride: tuple, padding: tuple, output_padding: tuple, dilation: tuple, groups: int
-) -> Array:
-    """The transposed convolution of batched arrays, without bias.
-
-    Shape: (N, C, *S), (C, O/G, *K) -> (N, O, *S')
-    """
-    reach = [d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True)]
-    pads = tuple((r - p, r - p + extra) for r, p, extra in zip(reach, padding, output_padding, strict=True))
-    window = Window((1,) * len(stride), pads, dilation)
-    if x.size == 0 or w.size == 0:
-        spread = tuple((size - 1) * s + 1 for size, s in zip(x.shape[2:], stride, strict=True))
-        return jnp.zeros((x.shape[0], w.shape[1] * groups, *window.sizes(spread, w.shape[2:])), x.dtype)
-    if not on_cpu():
-        return native(x, _turned(w, groups), window, groups, stride)
-    return _transposed_on_cpu(x, w, window, stride, groups)
-
-
-def _turned(w: Array, groups: int) -> Array:
-    """The kernel (C, O/G, *K) of a transposed convolution as that of a convolution, (O, C/G, *K)."""
-    w = jnp.swapaxes(w.reshape(groups, -1, *w.shape[1:]), 1, 2)
-    return jnp.flip(w.reshape(-1, *w.shape[2:]), range(2, w.ndim - 1))
-
-
-def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups: int) -> Array:
-    if groups > 1 and w.shape[0] // groups > _FEW:
-        pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
-        return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
-    if groups == 1 and math.prod(x.shape[2:]) == max(window.dilation) == 1:
-        return _from_point(x, w, window)
-    if groups > 1 or max(stride) == 1:
-        return _cropped_convolution(
-            pad_spatial(x, ((0, 0),) * len(stride), tuple(s - 1 for s in stride)), w, window, groups
-        )
-    return _by_phase(x, w, window, stride) if w.ndim == 5 else _spread(x, w, window, stride)
-
-
-def _from_point(x: Array, w: Array, window: Window) -> Array:
-    """The transposed convolution of images of one element: a matrix product."""
-    y = jnp.matmul(x.reshape(x.shape[:2]), w.reshape(w.shape[0], -1), precision=_args.precision())
-    edges = tuple((low - k + 1, high - k + 1) for (low, high), k in zip(window.pads, w.shape[2:], strict=True))
-    return pad_spatial(y.reshape(x.shape[0], *w.shape[1:]), edges)
-
-
-def _cropped_convolution(x: Array, w: Array, window: Window, groups: int) -> Array:
-    """The convolution with the turned kernel, negative padding being taken off first."""
-    x = pad_spatial(x, tuple((min(low, 0), min(high, 0)) for low, high in window.pads))
-    pads = tuple((max(low, 0), max(high, 0)) for low, high in window.pads)
-    return _on_cpu(x, _turned(w, groups), window._replace(pads=pads), groups)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _spread(x: Array, w: Array, window: Window, stride: tuple) -> Array:
-    return native(x, _turned(w, 1), window, 1, stride)
-
-
-@functools.partial(_spread.defjvp, symbolic_zeros=True)
-def _spread_jvp(window, stride, primals, tangents):
-    (x, w), y = primals, _spread(*primals, window, stride)
-    forms = lambda dx: _spread(dx, w, window, stride), lambda dw: _spread_from_kernel(x, dw, window, stride)
-    return y, _added(y, tangents, *forms)
-
-
-def _spread_from_kernel(x: Array, w: Array, window: Window, stride: tuple) -> Array:
-    """The transposed convolution with the parts exchanged: `w` is the image and `x`, spread out, the kernel.
-
-    Transposed with respect to `w`, this is the gradient of an ordinary convolution's kernel, which XLA does fast.
-    """
-    layout = _LAYOUT[x.ndim - 2][0].replace("N", "B").replace("C", "N").replace("B", "C")
-    rest = [
-        ((size - 1) * s, *pad, d * (k - 1))
-        for size, s, pad, d, k in zip(x.shape[2:], stride, window.pads, window.dilation, w.shape[2:], strict=True)
-    ]
-    pads = tuple((low - reach + span, high - reach + span) for span, low, high, reach in rest)
-    return lax.conv_general_dilated(
-        w,
-        jnp.flip(x, range(2, x.ndim)),
-        (1,) * len(stride),
-        pads,
-        lhs_dilation=window.dilation,
-        rhs_dilation=stride,
-        dimension_numbers=(layout, _LAYOUT[x.ndim - 2][1], layout),
-        precision=_args.precision(),
-    )
-
-
-def _by_phase(x: Array, w: Array, window: Window, stride: tuple) -> Array:
-    """The transposed convolution as a plain one with a channel for each phase of the stride, these then interleaved."""
-    nd = len(stride)
-    w = pad_spatial(w, ((0, 0),) * nd, tuple(d - 1 for d in window.dilation))
-    reach = w.shape[2:]
-    taps = [-(-r // s) for r, s in zip(reach, stride, strict=True)]
-    w = pad_spatial(w, tuple((0, t * s - r) for t, s, r in zip(taps, stride, reach, strict=True)))
-    w = w.reshape(*w.shape[:2], *itertools.chain(*zip(taps, stride, strict=True)))  # C O (t s)...
-    w = w.transpose(0, 1, *range(3, 3 + 2 * nd, 2), *range(2, 2 + 2 * nd, 2))  # C O s... t...
-    phases = w.shape[1 : 2 + nd]
-    w = w.reshape(w.shape[0], -1, *taps)
-    full = Window((1,) * nd, tuple((t - 1, t - 1) for t in taps), (1,) * nd)
-    y = _on_cpu(x, _turned(w, 1), full, 1)
-    spatial = y.shape[2:]
-    y = y.reshape(y.shape[0], *phases, *spatial)
-    y = y.transpose(0, 1, *itertools.chain(*((2 + nd + i, 2 + i) for i in range(nd))))
-    y = y.reshape(y.shape[0], phases[0], *(size * s for size, s in zip(spatial, stride, strict=True)))
-    wanted = (
-        (size - 1) * s + 1 + low + high - r + 1
-        for size, s, (low, high), r in zip(x.shape[2:], stride, window.pads, reach, strict=True)
-    )
-    lows = (low - r + 1 for (low, _), r in zip(window.pads, reach, strict=True))
-    edges = ((low, size - low - length) for low, size, length in zip(lows, wanted, y.shape[2:], strict=True))
-    return pad_spatial(y, tuple(edges))

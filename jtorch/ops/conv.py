@@ -10,9 +10,10 @@ from jax import lax
 
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
-from jtorch.ops._convolution import Window, convolve, convolve_transposed
+from jtorch.ops._convolution import Window, convolve
 from jtorch.ops._floating import wide
 from jtorch.ops._op import Array, op
+from jtorch.ops._transposed import convolve_transposed
 
 
 def _check_arrays(name: str, nd: int, input: Array, weight: Array, bias: Array | None) -> None:
