@@ -9,11 +9,13 @@ from typing import Any
 import jax
 from jax.extend.core import get_opaque_trace_state
 
+from jtorch.ops import _args
+
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS, _SUMS = "LIBRARY_FUSION_TYPE_DOT", "LIBRARY_FUSION_TYPE_REDUCE"
 _MUCH = 2**12  # elements of a sum for which the choice matters
 _MOST = 6  # dimensions of what the library can add up when it is a product with something that is broadcast
-
+_LARGE = 2**16  # elements of what is worth being kept
 
 _top_level = get_opaque_trace_state(convention="jtorch")
 
@@ -64,11 +66,14 @@ def compiler_options(jaxpr: Any = None) -> dict[str, str]:
 
 
 def kept(x: jax.Array, number: jax.Array) -> jax.Array:
-    """`x` itself, which XLA on a CPU then computes once and keeps, where it would compute it anew for each of its uses.
+    """`x` itself; if it is large, XLA on a CPU then computes it once and for itself, not anew within each of its uses.
 
-    XLA counts only memory when it decides so, and a sum of many products takes time as well. What keeps it from looking
-    through is a choice between two ways to `x`, by a `number` that it does not know beforehand.
+    XLA counts only memory when it decides so. A sum of many products takes time as well, and so does a change of layout
+    that is not left alone. What keeps XLA from looking through is a choice between two ways to `x`, by a `number` that it
+    does not know beforehand, and that is no tangent, since the choice is not linear in it.
     """
+    if not _args.fixed(x.shape) or x.size < _LARGE:
+        return x
     return jax.lax.cond(number == 0, lambda x: x * 1, lambda x: x, x)
 
 

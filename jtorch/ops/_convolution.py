@@ -28,7 +28,6 @@ _SOME = 4  # and up to which a loop over the groups does, where patches of all g
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _TERMS = 384  # products for all rows of an image up to which a loop over the rows is written out
-_MANY = 2**16  # elements of an image from which what is computed of it is kept
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -109,8 +108,6 @@ def _apart(x: Array, w: Array, window: Window) -> Array:
 
     XLA lays the images out anew for a convolution and back, which is quick unless that is fused with other functions.
     """
-    if not _args.fixed(x.shape) or x.size < _MANY:
-        return _dense(x, w, window)
     number = w.ravel()[0]
     return kept(_dense(kept(x, number), kept(w, number), window), number)
 
@@ -182,10 +179,8 @@ def _pointwise(x: Array, w: Array, window: Window) -> Array:
     x = x[(slice(None), slice(None), *(slice(None, None, s) for s in window.stride))]
     flat, kernel = x.reshape(*x.shape[:2], -1), w.reshape(w.shape[:2])
     large = _args.fixed(x.shape) and flat.shape[2] >= 2 * max(kernel.shape)
-    if not large:
-        return _product(flat, kernel).reshape(x.shape[0], w.shape[0], *x.shape[2:])
-    y = _product_of_large(flat, kernel)
-    return kept(y, w.ravel()[0]).reshape(x.shape[0], w.shape[0], *x.shape[2:])
+    product = _product_of_large if large else _product
+    return kept(product(flat, kernel), w.ravel()[0]).reshape(x.shape[0], w.shape[0], *x.shape[2:])
 
 
 def _product(x: Array, w: Array) -> Array:
@@ -243,8 +238,7 @@ def _few_channels(x: Array, w: Array, window: Window, groups: int) -> Array:
     """Grouped convolution as a sum over kernel elements and channels in a group, each a shifted multiply-add."""
     n, spatial = x.shape[0], x.shape[2:]
     y = _shifted(x.reshape(n, groups, 1, -1, *spatial), w.reshape(groups, -1, *w.shape[1:]), window)
-    y = y.reshape(n, w.shape[0], *y.shape[3:])
-    return kept(y, w.ravel()[0]) if _args.fixed(x.shape) and y.size >= _MANY else y
+    return kept(y.reshape(n, w.shape[0], *y.shape[3:]), w.ravel()[0])
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -11,7 +11,7 @@ import torch
 
 import jtorch
 from jtorch import ops
-from jtorch.ops import _backend, _convolution, programs
+from jtorch.ops import _backend, programs
 
 SHAPES = [
     # input, kernel, stride, padding, dilation, groups
@@ -37,10 +37,10 @@ def _called(library, x, w, options):
     return getattr(library, function)(x, w, None, *options)
 
 
-@pytest.fixture(params=[_convolution._MANY, 1], ids=["small", "large"])
+@pytest.fixture(params=[_backend._LARGE, 1], ids=["small", "large"])
 def size(request, monkeypatch):
     """Within, images of the tests' sizes count as small, or as so large that what is computed of them is kept."""
-    monkeypatch.setattr(_convolution, "_MANY", request.param)
+    monkeypatch.setattr(_backend, "_LARGE", request.param)
     programs.forget_programs()
     yield request.param
     programs.forget_programs()
@@ -89,7 +89,9 @@ def test_gradients_of_each_image(size, groups):
 
 
 @pytest.mark.skipif(not _backend.on_cpu(), reason="it is for CPUs")
-def test_what_is_kept_is_computed_once():
+def test_what_is_kept_is_computed_once(monkeypatch):
+    monkeypatch.setattr(_backend, "_LARGE", 1)
+
     def step(x, form):
         y = form(sum(n * x[:, n : n + 30] for n in range(4)))
         return jnp.pad(2 * y, 1), jnp.tanh(y)
