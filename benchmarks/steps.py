@@ -4,6 +4,7 @@ Every candidate starts from the same weights and must show the same losses befor
 in a process of its own: `python -m benchmarks.steps WORK CANDIDATE` prints its seconds and its memory.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -245,4 +246,5 @@ def _program_size() -> int:
 
 
 if __name__ == "__main__":
+    importlib.import_module("jtorch")  # which keeps memory where that is asked for, before threads have any
     print(json.dumps(_first_call(*sys.argv[1:])))

@@ -171,7 +171,8 @@ def keep_memory() -> bool:
     blocks back to the system, which has to map and clear them anew in the next call: up to a third of a training step,
     most on virtual machines. Kept, memory that was in use once stays with the process until it ends, and all threads share
     one heap. It holds for the whole process, NumPy and PyTorch included, and has to come before threads allocate: first of
-    all in a program. The environment variable `JTORCH_KEEP_MEMORY=1` does the same when jtorch is imported.
+    all in a program. The environment variable `JTORCH_KEEP_MEMORY=1` does the same when jtorch is imported, and warns where
+    it is too late.
 
     Returns:
         Whether it is kept: False with another C library, where nothing changes.
@@ -218,4 +219,7 @@ def set_default_device(device: Any) -> None:
 if os.environ.get("JTORCH_COMPILATION_CACHE"):
     enable_compilation_cache(os.environ["JTORCH_COMPILATION_CACHE"])
 if os.environ.get("JTORCH_KEEP_MEMORY") == "1":
-    keep_memory()
+    try:
+        keep_memory()
+    except RuntimeError as error:
+        warnings.warn(f"JTORCH_KEEP_MEMORY=1 has no effect: {error}", stacklevel=2)

@@ -256,12 +256,12 @@ if sys.argv[1:]:
     assert jtorch.keep_memory()
 step = jtorch.compile(lambda x: (x @ x).sort().values.sum())
 x = jtorch.ones(2048, 2048)
-for _ in range(3):
+faults = []
+for _ in range(8):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step(x).item()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step(x).item()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
 """
 
 
@@ -273,6 +273,7 @@ def test_kept_memory_is_not_mapped_anew():
         return int(subprocess.run(run, check=True, env=environment, capture_output=True, text=True).stdout)
 
     plain = faults()
+    assert plain > 1000  # pages, of a program that needs many megabytes for a while
     assert faults("asked") < plain / 10
     assert faults(JTORCH_KEEP_MEMORY="1") < plain / 10
 
@@ -282,3 +283,7 @@ def test_memory_cannot_be_kept_once_threads_have_heaps():
     (jtorch.ones(300, 300) @ jtorch.ones(300, 300)).sum().item()
     with pytest.raises(RuntimeError, match="first of all"):
         jtorch.keep_memory()
+    late = "import jax.numpy as jnp; jnp.ones(3) + 1; import jtorch"
+    environment = os.environ | {"JTORCH_KEEP_MEMORY": "1"}
+    done = subprocess.run([sys.executable, "-c", late], check=True, env=environment, capture_output=True, text=True)
+    assert "no effect" in done.stderr

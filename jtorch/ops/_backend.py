@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
 from jtorch.ops import _args
@@ -74,7 +75,7 @@ def kept(x: jax.Array, number: jax.Array) -> jax.Array:
     """
     if not _args.fixed(x.shape) or x.size < _LARGE:
         return x
-    return jax.lax.cond(number == 0, lambda x: x * 1, lambda x: x, x)
+    return jax.lax.cond(number == 0, jnp.copy, lambda x: x, x)
 
 
 def tuned_jit(function: Callable) -> Callable:
