@@ -160,7 +160,7 @@ WHOLE: dict[str, str] = {
         "torch gives the input a gradient at the places written, which do not depend on it, and none elsewhere",
     ),
     **dict.fromkeys(
-        [f"apart/as_strided-float32-{n}" for n in (1, 2, 3, 4)],
+        [*(f"apart/as_strided-float32-{n}" for n in (1, 2, 3, 4)), "apart/as_strided.partial_views-*"],
         "as_strided reads the memory between the elements of this argument, which holds other numbers in torch's",
     ),
     "op/sub-int64-ref95": "of two Python numbers torch makes a tensor; here they make an array, as in JAX, whose users call the same function",

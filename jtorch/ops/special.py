@@ -203,11 +203,14 @@ def special_xlog1py(input: Array | Scalar, other: Array | Scalar) -> Array:
 # the gamma family
 
 
-def _at_infinity(function: Callable, a: Array, x: Array, value: int) -> Array:
-    """An incomplete gamma function, whose limit for an infinite `a` JAX does not know."""
-    endless = a == jnp.inf
-    known = jnp.where((x < 0) | (x == jnp.inf), jnp.nan, value)
-    return jnp.where(endless, known, function(jnp.where(endless, 1, a), x))
+def _with_ends(function: Callable, a: Array, x: Array, start: int) -> Array:
+    """An incomplete gamma function, which is `start` at an `x` of 0, with torch's values where JAX has none."""
+    endless, none = a == jnp.inf, (a == 0) & (x > 0)
+    begins = (endless & ~(x < 0) & (x != jnp.inf)) | (jnp.isnan(a) & (x == 0))
+    over = none | (jnp.isnan(a) & (x == jnp.inf))
+    known = jnp.where(begins, start, jnp.where(over, 1 - start, jnp.nan))
+    inner = function(jnp.where(endless | none, 1, a), jnp.where(none, 1, x))
+    return jnp.where(begins | over | endless, known, inner)
 
 
 @op(inplace=True)
@@ -217,7 +220,7 @@ def igamma(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return _at_infinity(functions.gammainc, input, other, 0)
+    return _with_ends(functions.gammainc, input, other, 0)
 
 
 @op(inplace=True)
@@ -227,7 +230,7 @@ def igammac(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return _at_infinity(functions.gammaincc, input, other, 1)
+    return _with_ends(functions.gammaincc, input, other, 1)
 
 
 @op(method=False, function=False)
