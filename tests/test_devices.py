@@ -269,11 +269,11 @@ print(min(faults))
 def test_kept_memory_is_not_mapped_anew():
     def faults(*arguments, **setting):
         run = [sys.executable, "-c", KEPT, *arguments]
-        environment = os.environ | setting
+        environment = os.environ | {"JTORCH_KEEP_MEMORY": "0"} | setting
         return int(subprocess.run(run, check=True, env=environment, capture_output=True, text=True).stdout)
 
     plain = faults()
-    assert plain > 1000  # pages, of a program that needs many megabytes for a while
+    assert plain > 10  # pages, which may be large ones, of a program that needs many megabytes for a while
     assert faults("asked") < plain / 10
     assert faults(JTORCH_KEEP_MEMORY="1") < plain / 10
 
