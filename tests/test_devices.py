@@ -251,7 +251,7 @@ def test_two_devices():
 
 
 KEPT = """
-import resource, sys, jax, jtorch
+import resource, sys, jtorch
 if sys.argv[1:]:
     assert jtorch.keep_memory()
 step = jtorch.compile(lambda x: (x @ x).sort().values.sum())

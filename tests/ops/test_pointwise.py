@@ -1,4 +1,4 @@
-"""Functions of complex numbers: the sides of branch cuts, which the sign of a zero tells, and the slopes there."""
+"""Functions at their edges: the sides of branch cuts, which the sign of a zero tells, the slopes there, and the ends of the range."""
 
 import itertools
 
@@ -31,3 +31,10 @@ def test_slopes_beside_branch_cuts(name):
 @pytest.mark.parametrize("exponent", [0.5, -0.5])
 def test_roots_as_powers(exponent):
     parity.agree(lambda lib: lib.tensor(NUMBERS, dtype=lib.complex128) ** exponent)
+
+
+@pytest.mark.parametrize("name", ["igamma", "igammac"])
+def test_ends_of_the_incomplete_gamma_functions(name):
+    ends = [0.0, -0.0, 0.25, 2.0, -0.5, float("inf"), -float("inf"), float("nan")]
+    pairs = list(itertools.product(ends, repeat=2))
+    parity.agree(lambda lib: getattr(lib, name)(*(lib.tensor(x, dtype=lib.float64) for x in zip(*pairs, strict=True))))
