@@ -14,9 +14,9 @@ from jax.core import Tracer
 from jtorch import _calling, _creation, _filling, _types, _views
 from jtorch._calling import assign_checked, reshaped
 from jtorch._capture import state
-from jtorch._tensor import Tensor
+from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
-from jtorch.ops import _args, _autocast, indexing, shape
+from jtorch.ops import _args, _autocast, _op, indexing, shape
 from jtorch.ops._op import registry
 
 # in-place twins
@@ -427,6 +427,7 @@ def attach() -> None:
         setattr(Tensor, name, getattr(_filling, name))
     _attach_methods()
     _attach_operators()
+    _op.boxes.append(from_array)
 
 
 attach()

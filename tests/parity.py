@@ -227,12 +227,14 @@ _INEXACT = {*_DOUBLE, *_DOUBLE.values()}
 
 
 def _doubled(value: Any, move: Callable) -> Any:
-    """A copy of torch values in double precision, each tensor multiplied by `1 + move(tensor)`."""
+    """A copy of torch values in double precision, dtypes too, each tensor multiplied by `1 + move(tensor)`."""
     if isinstance(value, torch.Tensor):
         wide = value.detach().clone().to(_DOUBLE.get(value.dtype, value.dtype))
         if value.dtype in _DOUBLE:
             wide = wide * (1 + move(value))
         return wide.requires_grad_(value.requires_grad)
+    if isinstance(value, torch.dtype):
+        return _DOUBLE.get(value, value)
     if isinstance(value, torch.nn.LinearCrossEntropyOptions):  # how to split the work, for float32 sums
         return None
     return _inside(lambda v: _doubled(v, move), value)
@@ -299,8 +301,9 @@ def _is_rounding(
         return torch.equal(mine, yours.to(mine.dtype))
     wide, epsilon = _DOUBLE.get(yours.dtype, yours.dtype), torch.finfo(yours.dtype).eps
     there = exact.to(yours.dtype).isfinite()  # what the dtype can hold
-    if not torch.equal(mine.isfinite(), there) or not all(
-        torch.equal(t.to(yours.dtype).isfinite(), there) for t in moved
+    differ = mine != yours
+    if not torch.equal(mine.isfinite(), there) or any(
+        (differ & (t.to(yours.dtype).isfinite() != there)).any() for t in moved
     ):
         return False
     off = [(t.to(wide) - exact)[there].abs() for t in (mine, yours, *moved)]

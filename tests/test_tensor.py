@@ -168,6 +168,38 @@ def setitem_with_masks_and_lists(torch):
 
 
 @script
+def complex_numbers_as_bools(torch):
+    z = torch.tensor([1j, 0j, 2.0, float("nan")])
+    x = torch.zeros(4, dtype=torch.bool)
+    x[:] = z
+    return [z.bool(), z.to(torch.bool), z.type(torch.bool), x, torch.zeros(4, dtype=torch.bool).copy_(z)]
+
+
+@script
+def arithmetic_on_numbers_alone(torch):
+    made = [torch.add(1, 2), torch.sub(7, 2.5), torch.mul(2j, 3), torch.div(7, 2), torch.true_divide(1, 4)]
+    made += [torch.add(1, 2.5, alpha=2), torch.floor_divide(7.0, 2), torch.div(7.0, 2, rounding_mode="trunc")]
+    return [isinstance(x, torch.Tensor) for x in made] + made
+
+
+@script
+def complex_functions_at_infinity(torch):
+    parts = [0.0, 1.0, -2.5, float("inf"), -float("inf"), float("nan")]
+    z = torch.tensor([complex(a, b) for a in parts for b in parts])
+    return [f(z) for f in (torch.abs, torch.exp, torch.exp2, torch.sqrt, torch.atan, torch.atanh)]
+
+
+@script
+def gradients_of_complex_functions(torch):
+    z = torch.tensor([3 + 4j, -1 + 0.5j, 0j, 0.5 - 2j], requires_grad=True)
+    smooth = z + 0.25
+    total = z.abs().sum() + sum(f(smooth).real.sum() for f in (torch.exp2, torch.sqrt, torch.sigmoid, torch.atanh))
+    (first,) = torch.autograd.grad(total, z, create_graph=True)
+    first[1].real.backward()
+    return [first, z.grad]
+
+
+@script
 def setitem_gradient(torch):
     w = torch.tensor([1.0, 2.0], requires_grad=True)
     x = torch.zeros(2, 2)

@@ -42,6 +42,9 @@ random module puts its source here."""
 host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
 """What is asked before that for the result itself: where the host draws, with the op's arguments and the generator."""
 
+boxes: list[Callable[[Array], Any]] = []
+"""What becomes of the result of numbers alone, which have no type to say it: the Tensor that torch's `add(1, 2)` gives."""
+
 _HASHABLE = frozenset((bool, int, float, str, type(None)))
 _handlers: dict[type, Callable | None] = {}
 _UNSEEN = object()
@@ -131,6 +134,7 @@ class Op(_Flags):
         self.spread = tuple(spread)
         self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
         self._refused = refused_types({name: hints[name] for i, name in enumerate(traced) if i not in spread})
+        self._takes_numbers = bool(traced) and not (self._refused or spread) and self.key_at is None
         self.bind = self._binder(", ".join(given), [text for _, text in static], names)
         self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
@@ -187,6 +191,8 @@ class Op(_Flags):
         if self.validate is not None:
             self.check(traced, static)
         out = program.forward(*flat)
+        if self._takes_numbers and boxes and all(x is None or type(x) in NUMBERS for x in traced):
+            return boxes[0](out)
         return out if program.container in (None, tuple) else program.container(out)
 
     def program(self, traced: tuple, static: tuple) -> tuple[Program, Sequence]:

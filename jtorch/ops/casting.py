@@ -12,11 +12,11 @@ to_dtype = _args.to_dtype
 
 @op(method=False, function=False)
 def _to_copy(input: Array, dtype: DType) -> Array:
-    """The values in another dtype; complex to real keeps the real part, floats to integers cut towards zero.
+    """The values in another dtype; complex to real keeps the real part (bools tell of both), floats are cut towards zero.
 
     Shape: (*) -> (*)
     """
-    if _args.is_complex(input.dtype) and not _args.is_complex(dtype):
+    if _args.is_complex(input.dtype) and not (_args.is_complex(dtype) or dtype == bool):
         input = input.real
     return _args.cast(input, dtype)
 

@@ -180,7 +180,7 @@ def as_dtype(value: Any, dtype: Any) -> Array:
         _args.check(
             not value.aval.weak_type, f"index: expected a value for {dtype}, got a complex number", RuntimeError
         )
-        value = value.real
+        value = value if dtype == jnp.bool_ else value.real
     return _args.cast(value, dtype)
 
 

@@ -47,16 +47,40 @@ def _sided(function: Callable, cut: str, mirror: Callable) -> Callable:
     return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
 
 
-# exponentials, logarithms, roots
+def _where_complex(function: Callable, of_complex: Callable) -> Callable:
+    return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
 
-exp = _row("exp", jnp.exp, "e to the power of each element.")
-exp2 = _row("exp2", jnp.exp2, "2 to the power of each element.")
+
+# exponentials, logarithms, roots; of infinite complex numbers as in C
+
+
+def _complex_exp(x: Array) -> Array:
+    gone = jnp.isneginf(x.real) & ~jnp.isfinite(x.imag)
+    return jnp.where(gone, 0, jnp.exp(jnp.where(gone, 0, x)))
+
+
+def _complex_exp2(x: Array) -> Array:
+    return _complex_exp(jax.lax.complex(x.real * math.log(2), x.imag * math.log(2)))
+
+
+def _complex_sqrt(x: Array) -> Array:
+    endless = jnp.isinf(x.imag)
+    root = _sided(jnp.sqrt, "imag", jnp.conj)(jnp.where(endless, 1, x))
+    return jnp.where(endless, jax.lax.complex(jnp.full_like(x.imag, jnp.inf), x.imag), root)
+
+
+def _complex_sigmoid(x: Array) -> Array:
+    return 1 / (1 + _complex_exp(-x))
+
+
+exp = _row("exp", _where_complex(jnp.exp, _complex_exp), "e to the power of each element.")
+exp2 = _row("exp2", _where_complex(jnp.exp2, _complex_exp2), "2 to the power of each element.")
 expm1 = _row("expm1", jnp.expm1, "`exp(input) - 1`, exact for small elements.")
 log = _row("log", jnp.log, "The natural logarithm.")
 log2 = _row("log2", jnp.log2, "The logarithm to base 2.")
 log10 = _row("log10", jnp.log10, "The logarithm to base 10.")
 log1p = _row("log1p", jnp.log1p, "`log(1 + input)`, exact for small elements.")
-sqrt = _row("sqrt", _sided(jnp.sqrt, "imag", jnp.conj), "The square root.")
+sqrt = _row("sqrt", _where_complex(jnp.sqrt, _complex_sqrt), "The square root.")
 rsqrt = _row("rsqrt", jax.lax.rsqrt, "1 divided by the square root.")
 reciprocal = _row("reciprocal", jnp.reciprocal, "1 divided by each element.")
 
@@ -96,18 +120,28 @@ def _(primals: tuple, tangents: tuple) -> tuple:
     return _acosh(x), t * (root(x - 1) * root(x + 1) if jnp.iscomplexobj(x) else root((x - 1) * (x + 1)))
 
 
+def _open_ended(function: Callable, infinite: str, unknown: str) -> Callable:
+    """`function`, NaN of complex numbers with one part infinite and the other NaN."""
+
+    def of_complex(x: Array) -> Array:
+        lost = jnp.isinf(getattr(x, infinite)) & jnp.isnan(getattr(x, unknown))
+        return jnp.where(lost, jnp.nan, function(x))
+
+    return _where_complex(function, of_complex)
+
+
 sin = _row("sin", jnp.sin, "The sine.")
 cos = _row("cos", jnp.cos, "The cosine.")
 tan = _row("tan", jnp.tan, "The tangent.")
 asin = _row("asin", _sided(jnp.arcsin, "imag", jnp.conj), "The inverse sine.", "arcsin")
 acos = _row("acos", _sided(jnp.arccos, "imag", jnp.conj), "The inverse cosine.", "arccos")
-atan = _row("atan", _sided(jnp.arctan, "real", jnp.negative), "The inverse tangent.", "arctan")
+atan = _row("atan", _sided(_open_ended(jnp.arctan, "imag", "real"), "real", jnp.negative), "The inverse tangent.", "arctan")
 sinh = _row("sinh", _sinh, "The hyperbolic sine.")
 cosh = _row("cosh", _cosh, "The hyperbolic cosine.")
 tanh = _row("tanh", jnp.tanh, "The hyperbolic tangent.")
 asinh = _row("asinh", _sided(jnp.arcsinh, "real", jnp.negative), "The inverse hyperbolic sine.", "arcsinh")
 acosh = _row("acosh", _sided(_acosh, "imag", jnp.conj), "The inverse hyperbolic cosine.", "arccosh")
-atanh = _row("atanh", _sided(jnp.arctanh, "imag", jnp.conj), "The inverse hyperbolic tangent.", "arctanh")
+atanh = _row("atanh", _sided(_open_ended(jnp.arctanh, "real", "imag"), "imag", jnp.conj), "The inverse hyperbolic tangent.", "arctanh")
 sinc = _row("sinc", jnp.sinc, "`sin(pi * input) / (pi * input)`, and 1 at 0.")
 deg2rad = _row("deg2rad", lambda x: x * (np.pi / 180), "Degrees as radians.", kinds="bif", error=RuntimeError)
 rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", kinds="bif", error=RuntimeError)
@@ -164,7 +198,7 @@ digamma = _row("digamma", _digamma, "The derivative of lgamma.", kinds="bif")
 
 # the logistic function
 
-sigmoid = _row("sigmoid", jax.nn.sigmoid, "The logistic function, `1 / (1 + exp(-input))`.")
+sigmoid = _row("sigmoid", _where_complex(jax.nn.sigmoid, _complex_sigmoid), "The logistic function, `1 / (1 + exp(-input))`.")
 
 
 @op(inplace=True)

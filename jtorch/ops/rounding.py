@@ -71,6 +71,21 @@ def _sign(input: Array) -> Array:
     return input if input.dtype == jnp.bool_ else jnp.sign(jnp.where(jnp.isnan(input), 0, input))
 
 
+@jax.custom_jvp
+def _length(x: Array) -> Array:
+    """Of complex numbers; infinite where one part is, whatever the other."""
+    return jnp.where(jnp.isinf(x.real) | jnp.isinf(x.imag), jnp.inf, jnp.abs(x))
+
+
+_length.defjvps(lambda t, _, x: (jnp.conj(_direction(x)) * t).real)
+
+
+def _direction(x: Array) -> Array:
+    zero = x == 0
+    safe = jnp.where(zero, 1, x)
+    return jnp.where(zero, 0, safe / jnp.abs(safe))
+
+
 @op(inplace=True, alias="absolute")
 @elementwise("ifc")
 def abs(input: Array) -> Array:
@@ -79,6 +94,8 @@ def abs(input: Array) -> Array:
     Shape: (*) -> (*)
     Raises: NotImplementedError for bools.
     """
+    if _args.is_complex(input.dtype):
+        return _length(input)
     if not _args.is_float(input.dtype):
         return jnp.abs(input)
     return input * jax.lax.stop_gradient(_sign(input))
@@ -102,11 +119,7 @@ def sgn(input: Array) -> Array:
 
     Shape: (*) -> (*)
     """
-    if not _args.is_complex(input.dtype):
-        return _sign(input)
-    zero = input == 0
-    safe = jnp.where(zero, 1, input)
-    return jnp.where(zero, 0, safe / jnp.abs(safe))
+    return _direction(input) if _args.is_complex(input.dtype) else _sign(input)
 
 
 @op(differentiable=False)

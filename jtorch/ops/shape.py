@@ -425,7 +425,7 @@ def sum_to_size(input: Array, *sizes: int, size: Sequence[int] | None = None) ->
     fits = new >= 0 and all(m in (1, n) for m, n in zip(sizes, input.shape[new:], strict=True))
     _args.check(fits, f"sum_to_size(): expected sizes that broadcast to {input.shape}, got {sizes}", RuntimeError)
     repeated = tuple(d for d in range(input.ndim) if d < new or (sizes[d - new] == 1 != input.shape[d]))
-    if not repeated:
+    if input.ndim and not repeated:  # of no dimensions torch sums over all, which makes integers wide
         return input.reshape(sizes)
     dtype = _args.long_dtype() if _args.is_integral(input.dtype) else input.dtype
     return jnp.sum(input, repeated, dtype=dtype).reshape(sizes)
