@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, DType, op
@@ -16,7 +17,7 @@ def _to_copy(input: Array, dtype: DType) -> Array:
 
     Shape: (*) -> (*)
     """
-    if _args.is_complex(input.dtype) and not (_args.is_complex(dtype) or dtype == bool):
+    if _args.is_complex(input.dtype) and not (_args.is_complex(dtype) or np.dtype(dtype).kind == "b"):
         input = input.real
     return _args.cast(input, dtype)
 

@@ -135,13 +135,20 @@ cos = _row("cos", jnp.cos, "The cosine.")
 tan = _row("tan", jnp.tan, "The tangent.")
 asin = _row("asin", _sided(jnp.arcsin, "imag", jnp.conj), "The inverse sine.", "arcsin")
 acos = _row("acos", _sided(jnp.arccos, "imag", jnp.conj), "The inverse cosine.", "arccos")
-atan = _row("atan", _sided(_open_ended(jnp.arctan, "imag", "real"), "real", jnp.negative), "The inverse tangent.", "arctan")
+atan = _row(
+    "atan", _sided(_open_ended(jnp.arctan, "imag", "real"), "real", jnp.negative), "The inverse tangent.", "arctan"
+)
 sinh = _row("sinh", _sinh, "The hyperbolic sine.")
 cosh = _row("cosh", _cosh, "The hyperbolic cosine.")
 tanh = _row("tanh", jnp.tanh, "The hyperbolic tangent.")
 asinh = _row("asinh", _sided(jnp.arcsinh, "real", jnp.negative), "The inverse hyperbolic sine.", "arcsinh")
 acosh = _row("acosh", _sided(_acosh, "imag", jnp.conj), "The inverse hyperbolic cosine.", "arccosh")
-atanh = _row("atanh", _sided(_open_ended(jnp.arctanh, "real", "imag"), "imag", jnp.conj), "The inverse hyperbolic tangent.", "arctanh")
+atanh = _row(
+    "atanh",
+    _sided(_open_ended(jnp.arctanh, "real", "imag"), "imag", jnp.conj),
+    "The inverse hyperbolic tangent.",
+    "arctanh",
+)
 sinc = _row("sinc", jnp.sinc, "`sin(pi * input) / (pi * input)`, and 1 at 0.")
 deg2rad = _row("deg2rad", lambda x: x * (np.pi / 180), "Degrees as radians.", kinds="bif", error=RuntimeError)
 rad2deg = _row("rad2deg", lambda x: x * (180 / np.pi), "Radians as degrees.", kinds="bif", error=RuntimeError)
@@ -198,7 +205,9 @@ digamma = _row("digamma", _digamma, "The derivative of lgamma.", kinds="bif")
 
 # the logistic function
 
-sigmoid = _row("sigmoid", _where_complex(jax.nn.sigmoid, _complex_sigmoid), "The logistic function, `1 / (1 + exp(-input))`.")
+sigmoid = _row(
+    "sigmoid", _where_complex(jax.nn.sigmoid, _complex_sigmoid), "The logistic function, `1 / (1 + exp(-input))`."
+)
 
 
 @op(inplace=True)
