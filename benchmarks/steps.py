@@ -95,10 +95,10 @@ def _torch_style(torch: Any, work: Work, compile_step: Callable = _as_is, compil
 
     @compile_step
     def train_step(x, y):
-        optimizer.zero_grad()
         loss = F.cross_entropy(forward(x), y)
         loss.backward()
         update()
+        optimizer.zero_grad()  # last, so that no gradients are left: bare JAX, NNX and Equinox give none out either
         return loss.detach()
 
     return lambda: train_step(x, y)

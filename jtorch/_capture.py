@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.core import Tracer
 
+from jtorch.ops._placing import boxed
+
 
 class _State(threading.local):
     grad = True  # whether ops on tensors carry gradients on: what no_grad turns off
@@ -66,7 +68,7 @@ class Source:
     def array(self) -> Any:
         """The value at this moment."""
         if self.slot == "number":
-            return self.fetch()
+            return boxed(self.fetch())
         tensor = self.owner if self.slot == "self" else self.tensor()
         return tensor._raw_value if tensor._base is None else tensor._value()
 
@@ -125,6 +127,7 @@ class Capture:
         self.checks: list[tuple[Any, Any, tuple]] = []
         self.ran_backward = False
         self._grad_owner: dict[int, Any] = {}
+        self._looked: tuple[list, list] = [], []  # tensors whose `.grad` was looked at, and whether it was None
         self._known = known
         for source, value in zip(known or (), values or (), strict=True):
             self._install(source, value)
@@ -198,7 +201,11 @@ class Capture:
             return
         grad = tensor._grad
         self.writes_grad(tensor)
-        self.guards.append(Guard(lambda: tensor._grad is None, grad is None, "whether a .grad is None"))
+        looked, were_none = self._looked
+        if not looked:  # one guard for all of them, of which there may be hundreds
+            self.guards.append(Guard(lambda: [t._grad is None for t in looked], were_none, "whether a .grad is None"))
+        looked.append(tensor)
+        were_none.append(grad is None)
         if grad is not None:
             self._grad_owner[id(grad)] = tensor
 

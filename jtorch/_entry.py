@@ -124,7 +124,8 @@ class Entry:
                 outs.append(box._raw_value)
         written = [*(capture.sources[i].box for i in self.writes), *(boxes[i] for i in self.box_writes)]
         self.infers = any(box._inference for box in written)  # whether a mode inside lets it write inference tensors
-        self.grads = [(t, _grad_place(t, before, capture, outs)) for t, before in capture.grads.values()]
+        changed = [tensor for tensor, before in capture.grads.values() if tensor._grad is not before]
+        self.grads = [(tensor, _grad_place(tensor._grad, capture, outs)) for tensor in changed]
         self.box_grads = []
         for i, box in enumerate(boxes):
             if isinstance(box, Tensor) and self.aliases[i] == i and box._grad is not None:
@@ -203,6 +204,7 @@ class Entry:
             capture.restore()
 
     def _build(self) -> None:
+        self.written = [self.sources[i] for i in self.writes]
         written = set(self.writes) if not self.records else set()
         self.donated = [s for i, s in enumerate(self.sources) if i in written and s.slot != "number"]
         self.kept = [s for i, s in enumerate(self.sources) if i not in written or s.slot == "number"]
@@ -315,23 +317,21 @@ class Entry:
         return inputs[result.at] if result.kind == "argument" else result.at
 
     def _put_values(self, inputs: list, outs: tuple) -> None:
-        at = self.count
-        for i in self.writes:
-            box = self.sources[i].tensor()
+        after = self.count + len(self.writes)
+        for source, array in zip(self.written, outs[self.count : after], strict=True):
+            box = source.owner if source.slot == "self" else source.tensor()
             if box._base is None:
-                box._raw_value = outs[at]
-                box._counter()[0] += 1
+                box._raw_value = array
+                count = box._count
+                (box._counter() if count is None else count)[0] += 1
             else:
-                box._rebind(outs[at])
-            at += 1
-        for i in self.box_writes:
+                box._rebind(array)
+        for at, i in enumerate(self.box_writes, after):
             inputs[i]._rebind(outs[at])
-            at += 1
 
     def _put_gradients(self, inputs: list, outs: tuple) -> None:
         for tensor, (kind, place) in self.grads:
-            if kind != "kept":
-                tensor._grad = from_array(outs[place]) if kind == "new" else place
+            tensor._grad = from_array(outs[place]) if kind == "new" else place
         for place, i in enumerate(self.box_grads, len(outs) - len(self.box_grads)):
             with no_grad():
                 inputs[i]._accumulate(from_array(outs[place]))
@@ -427,11 +427,8 @@ def _on_module(module: Any, registry: str | None, name: str, place: int) -> Any:
     return tensors_in(vars(module)[registry][name] if registry else vars(module)[name])[place]
 
 
-def _grad_place(tensor: Any, before: Any, capture: Capture, outs: list) -> tuple[str, Any]:
-    """What becomes of a tensor's `.grad`: ("kept", None), ("set", object or None), ("new", place of its array)."""
-    grad = tensor._grad
-    if grad is before:
-        return "kept", None
+def _grad_place(grad: Any, capture: Capture, outs: list) -> tuple[str, Any]:
+    """What a tensor's `.grad` becomes: ("set", object or None) or ("new", place of its array)."""
     if grad is None or id(grad) in capture.saved:
         return "set", grad
     outs.append(grad._value())

@@ -74,8 +74,28 @@ bitwise_right_shift = _row(
     "bitwise_right_shift", _right, "The input shifted by `other` bits to the right, its sign kept."
 )
 
-gcd = _row("gcd", jnp.gcd, "The greatest common divisor.", form=_arrays)
-lcm = _row("lcm", jnp.lcm, "The least common multiple.", form=_arrays)
+
+def _gcd(x: Array, y: Array) -> Array:
+    """By Euclid's algorithm, with remainders that are nearer to 0: the absolute value of the least integer is negative, and
+    `jnp.gcd` never ends with one."""
+
+    def shorter(pair: tuple) -> tuple:
+        x, y = pair
+        return jnp.where(x == 0, 0, jax.lax.rem(y, jnp.where(x == 0, 1, x))), jnp.where(x == 0, y, x)
+
+    pair = tuple(jnp.broadcast_arrays(jnp.abs(x), jnp.abs(y)))
+    return jax.lax.while_loop(lambda pair: jnp.any(pair[0] != 0), shorter, pair)[1]
+
+
+def _lcm(x: Array, y: Array) -> Array:
+    divisor = _gcd(x, y)
+    x, y, least = (v.astype(jnp.promote_types(v.dtype, jnp.int32)) for v in (x, y, divisor))  # as C multiplies
+    multiple = jnp.abs(jax.lax.div(x, jnp.where(least == 0, 1, least)) * y)
+    return jnp.where(least == 0, 0, multiple).astype(divisor.dtype)
+
+
+gcd = _row("gcd", _gcd, "The greatest common divisor.", form=_arrays)
+lcm = _row("lcm", _lcm, "The least common multiple.", form=_arrays)
 
 
 @op(differentiable=False)
