@@ -172,6 +172,29 @@ def test_freezing_and_thawing_makes_programs_of_their_own():
     assert step.traces == 2
 
 
+def test_step_that_ends_with_zero_grad():
+    """No gradients are left; those that somebody else leaves are added to, by a program of their own."""
+    results = []
+    for wrap in (lambda f: f, jtorch.compile):
+        net = Net()
+        optimizer = jtorch.optim.SGD(net.parameters, lr=0.1, momentum=0.9)
+
+        def step(x, y, net=net, optimizer=optimizer):
+            F.mse_loss(net(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        run = wrap(step)
+        for left in (False, False, True, False):
+            if left:
+                net(data()[0]).sum().backward()
+            run(*data())
+            assert [p.grad for p in net.parameters] == [None] * 3
+        results.append(arrays(*net.parameters))
+    equal(*results)
+    assert run.traces == 3  # without a state of the optimizer, with it, and with gradients
+
+
 def test_tied_weights():
     results = []
     for wrap in (lambda f: f, jtorch.compile):
