@@ -192,7 +192,7 @@ def test_step_that_ends_with_zero_grad():
             assert [p.grad for p in net.parameters] == [None] * 3
         results.append(arrays(*net.parameters))
     equal(*results)
-    assert run.traces == 3  # without a state of the optimizer, with it, and with gradients
+    assert run.traces == 2
 
 
 def test_tied_weights():
