@@ -23,7 +23,7 @@ from jtorch.ops._op import Array
 from jtorch.ops._windows import FEW, blocks_of
 
 LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
-FEW_CHANNELS = 2  # channels in a group up to which shifted multiply-adds beat one dense convolution per group
+FEW_CHANNELS = 1  # channels in a group up to which shifted multiply-adds beat patches
 _SOME = 4  # and up to which a loop over the groups does, where patches of all groups at once are not taken
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken

@@ -13,8 +13,10 @@ from jax import lax
 
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
-from jtorch.ops._convolution import FEW_CHANNELS, LAYOUT, Window, added, convolve_on_cpu, native, pad_spatial
+from jtorch.ops._convolution import LAYOUT, Window, added, convolve_on_cpu, native, pad_spatial
 from jtorch.ops._op import Array
+
+_TOGETHER = 2  # channels in a group up to which all groups are one convolution
 
 
 def convolve_transposed(
@@ -42,7 +44,7 @@ def _turned(w: Array, groups: int) -> Array:
 
 
 def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups: int) -> Array:
-    if groups > 1 and w.shape[0] // groups > FEW_CHANNELS:
+    if groups > 1 and w.shape[0] // groups > _TOGETHER:
         pairs = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
         return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
     if groups == 1 and math.prod(x.shape[2:]) == max(window.dilation) == 1:

@@ -54,13 +54,13 @@ def _where_complex(function: Callable, of_complex: Callable) -> Callable:
 # exponentials, logarithms, roots; of infinite complex numbers as in C
 
 
-def _complex_exp(x: Array) -> Array:
+def complex_exp(x: Array) -> Array:
     gone = jnp.isneginf(x.real) & ~jnp.isfinite(x.imag)
     return jnp.where(gone, 0, jnp.exp(jnp.where(gone, 0, x)))
 
 
 def _complex_exp2(x: Array) -> Array:
-    return _complex_exp(jax.lax.complex(x.real * math.log(2), x.imag * math.log(2)))
+    return complex_exp(jax.lax.complex(x.real * math.log(2), x.imag * math.log(2)))
 
 
 def _complex_sqrt(x: Array) -> Array:
@@ -70,10 +70,10 @@ def _complex_sqrt(x: Array) -> Array:
 
 
 def _complex_sigmoid(x: Array) -> Array:
-    return 1 / (1 + _complex_exp(-x))
+    return 1 / (1 + complex_exp(-x))
 
 
-exp = _row("exp", _where_complex(jnp.exp, _complex_exp), "e to the power of each element.")
+exp = _row("exp", _where_complex(jnp.exp, complex_exp), "e to the power of each element.")
 exp2 = _row("exp2", _where_complex(jnp.exp2, _complex_exp2), "2 to the power of each element.")
 expm1 = _row("expm1", jnp.expm1, "`exp(input) - 1`, exact for small elements.")
 log = _row("log", jnp.log, "The natural logarithm.")

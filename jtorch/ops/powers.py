@@ -8,7 +8,7 @@ from jtorch.ops import _args
 from jtorch.ops._elementwise import broadcast, elementwise
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops.bitwise import bitwise_or
-from jtorch.ops.pointwise import sqrt
+from jtorch.ops.pointwise import complex_exp, sqrt
 
 # powers
 
@@ -30,10 +30,26 @@ def _integer_power(x: Array, y: Array) -> Array:
     return jnp.where(y < 0, inverse.astype(x.dtype), found)
 
 
+@jax.custom_jvp
+def _complex_power(x: Array, y: Array) -> Array:
+    """As torch has it, `0 ** 0` and overflow included."""
+    return complex_exp(y * jnp.log(x))
+
+
+@_complex_power.defjvp
+def _(primals: tuple, tangents: tuple) -> tuple:
+    (x, y), (tx, ty), value = primals, tangents, _complex_power(*primals)
+    along_x = jnp.where(y == 0, 0, y * _complex_power(x, jnp.where(y == 0, 1, y - 1)))
+    flat = (x == 0) & (y.imag == 0) & (y.real >= 0)
+    return value, tx * along_x + ty * jnp.where(flat, 0, value * jnp.log(jnp.where(flat, 1, x)))
+
+
 def _power(x: Array, y: Array) -> Array:
     """`x ** y`, with slopes of 0 at `0 ** 0`, where JAX has NaN."""
     if _args.is_integral(x.dtype):
         return _integer_power(x, y)
+    if _args.is_complex(x.dtype):
+        return _complex_power(x, y)
     return jnp.power(jnp.where((y == 0) & ((x == 0) | jnp.isnan(x)), 1, x), y)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.scipy.special as functions
 import numpy as np
 
-from jtorch.ops import _args
+from jtorch.ops import _args, _gamma
 from jtorch.ops._elementwise import elementwise
 from jtorch.ops._op import Array, Scalar, op
 from jtorch.ops.pointwise import _digamma, _lgamma
@@ -220,7 +220,7 @@ def igamma(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return _with_ends(functions.gammainc, input, other, 0)
+    return _with_ends(_gamma.lower, input, other, 0)
 
 
 @op(inplace=True)
@@ -230,7 +230,7 @@ def igammac(input: Array, other: Array) -> Array:
 
     Shape: (*), (*) -> (*), broadcast
     """
-    return _with_ends(functions.gammaincc, input, other, 1)
+    return _with_ends(_gamma.upper, input, other, 1)
 
 
 @op(method=False, function=False)

@@ -2,8 +2,12 @@
 
 import itertools
 
+import numpy as np
 import parity
 import pytest
+import scipy.special
+
+import jtorch
 
 NUMBERS = [complex(x, y) for x, y in itertools.product([0.0, -0.0, 0.5, -0.5, 2.0, -2.0], repeat=2)]
 ONE_SIDED = ["asin", "acos", "asinh", "acosh"]
@@ -50,3 +54,27 @@ def test_common_divisors_and_multiples_at_the_ends(name, dtype):
     pairs = itertools.product([0, 1, 2, 3, 12, 55, most, most - 1, *least], repeat=2)
     operands = list(zip(*pairs, strict=True))
     parity.agree(lambda lib: getattr(lib, name)(*(lib.tensor(x, dtype=getattr(lib, dtype)) for x in operands)))
+
+
+@pytest.mark.parametrize("name", ["igamma", "igammac"])
+def test_incomplete_gamma_functions_of_large_arguments(name):
+    """From one number of terms on, series do not get to the middle, where both are 1/2; jax.scipy.special says 0 there."""
+    values = np.geomspace(21, 1e9, 40)
+    a, x = (v.ravel() for v in np.meshgrid(values, np.linspace(-3, 3, 13)))
+    x = a + x * np.sqrt(a) * 0.3
+    expected = {"igamma": scipy.special.gammainc, "igammac": scipy.special.gammaincc}[name](a, x)
+    got = getattr(jtorch, name)(jtorch.tensor(a), jtorch.tensor(x))
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-12)
+    parity.agree(lambda lib: getattr(lib, name)(*(lib.tensor(v[a < 1e4], dtype=lib.float64) for v in (a, x))))
+
+
+def test_slopes_of_complex_powers():
+    numbers = [3 + 4j, -1 + 0.5j, 0j, 0j, 0.5 - 2j, -2 + 0j]
+    exponents = [2 + 0j, 0.5 - 1j, 2 + 0j, 0j, 0j, 3 + 0j]
+
+    def slopes(lib):
+        x, y = (lib.tensor(v, dtype=lib.complex128, requires_grad=True) for v in (numbers, exponents))
+        total = (x**y)[[0, 1, 2, 4, 5]].sum()
+        return lib.autograd.grad(total, (x, y), lib.ones_like(total))
+
+    parity.agree(slopes)
