@@ -52,6 +52,7 @@ _BINARY = {
 }  # fmt: skip
 _REFLECTED = {"truediv": "_times_reciprocal"}
 _STRICT = ("add", "mul", "and", "or", "xor")
+_LENIENT = ("mod", "pow")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _OPERANDS = (Tensor, int, float, complex, np.ndarray, np.generic, jax.Array)  # the last is slow to ask
 
@@ -70,7 +71,7 @@ def _reflected(op: Any, symbol: str) -> Callable:
                 raise TypeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
             if symbol == "truediv":
                 raise AttributeError(f"__r{symbol}__(): expected a Tensor, got {type(self).__name__}")
-            return NotImplemented
+            return op(other, self) if symbol in _LENIENT and isinstance(other, Tensor) else NotImplemented
         return op(other, self) if isinstance(other, _OPERANDS) else NotImplemented
 
     return backward

@@ -120,7 +120,13 @@ WHOLE: dict[str, str] = {
     **dict.fromkeys(
         [
             f"op/{name}-{dtype}-ref{place}"
-            for name, places in {"add": (48, 98), "sub": (48, 98), "__radd__": (44, 90)}.items()
+            for name, places in {
+                "add": (48, 98),
+                "sub": (48, 98),
+                "__radd__": (44, 90),
+                "rsub": (46, 94),
+                "__rsub__": (45, 92),
+            }.items()
             for dtype in ("complex64", "complex128")
             for place in places
         ],
@@ -173,9 +179,16 @@ WHOLE: dict[str, str] = {
         "as_strided reads the memory between the elements of this argument, which holds other numbers in torch's",
     ),
     **dict.fromkeys(
-        [f"op/{name}-complex128-ref{place}" for name in ("pow", "float_power") for place in (16, 45, 63, 92)],
+        [
+            f"op/{name}-{dtype}-ref{place}"
+            for name in ("pow", "float_power", "__rpow__")
+            for dtype, places in {"complex64": (45, 92), "complex128": (16, 45, 63, 92)}.items()
+            for place in places
+        ],
         "angles of 1e20 that float64 does not hold decide the quadrant, and infinite numbers to the power of NaN are 0 in torch",
     ),
+    "op/__rpow__-bfloat16-5": "where a power is NaN torch has a number as its slope, made of roundings; here it is NaN",
+    "op/__rpow__-float16-5": "a slope of 58,176 is infinite in torch, whose steps of 16 bits overflow on the way",
     "op/cov-complex64-24": "the slope of two weights is 0: rounded terms of size 100 leave 6e-5 in torch, 1e-4 here",
     "op/cov-complex128-37": "a division by 0 of numbers that only rounding keeps from 0",
     "apart/view_as_complex-float32-0": "torch refuses the strides of this argument, which as a copy here has none such",
