@@ -78,3 +78,8 @@ def test_slopes_of_complex_powers():
         return lib.autograd.grad(total, (x, y), lib.ones_like(total))
 
     parity.agree(slopes)
+
+
+def test_exp2_of_whole_numbers_is_exact():
+    exponents = range(-126, 128)
+    assert jtorch.exp2(jtorch.tensor(list(exponents), dtype=jtorch.float32)).tolist() == [2.0**n for n in exponents]
