@@ -1,7 +1,7 @@
 """How the tests run: options, the width of JAX's types, cheap compilation, and the ledger of gaps.
 
 pytest tests -n 2               a bounded sample of every entry of torch's databases
-pytest tests -n 2 --full        every sample and every dtype of theirs: 200,000 cases, hours
+pytest tests -n 2 --full        every sample and every dtype of theirs: 288,000 cases, hours
 pytest ... --shard 3/40         the third of forty equal parts of what would run, in its order
 pytest ... --sample 5000        that many of what would run, of every entry as many, in turn from its dtypes; --seed 1 for others.
                                 They run in turn too, so that what a run that is cut off has done is a fair sample
@@ -140,7 +140,7 @@ _done = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def _bounded_memory():
-    """Compiled programs are forgotten now and then: each is used by few tests, and they are 200,000 in a full run."""
+    """Compiled programs are forgotten now and then: each is used by few tests, and they are 288,000 in a full run."""
     yield
     if next(_done) % 1000 == 0:
         jax.clear_caches()

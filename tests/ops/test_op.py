@@ -207,7 +207,9 @@ def test_eager_validation_runs_on_values_only():
 
 
 def test_results_are_strongly_typed():
-    assert not jtorch.ops.mul(2.0, 3.0).aval.weak_type
+    weak = jnp.asarray(2.0)
+    assert weak.weak_type and not jtorch.ops.mul(weak, 3.0).aval.weak_type
+    assert not jtorch.ops.mul(2.0, 3.0)._value().aval.weak_type
     assert not jtorch.ops.full((2,), 1.0).aval.weak_type
 
 
