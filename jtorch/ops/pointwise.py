@@ -55,6 +55,7 @@ def _where_complex(function: Callable, of_complex: Callable) -> Callable:
 
 
 def complex_exp(x: Array) -> Array:
+    """e to the power of complex numbers, 0 for a real part of minus infinity whatever the imaginary one is."""
     gone = jnp.isneginf(x.real) & ~jnp.isfinite(x.imag)
     return jnp.where(gone, 0, jnp.exp(jnp.where(gone, 0, x)))
 
