@@ -301,7 +301,7 @@ def _is_rounding(
         return torch.equal(mine, yours.to(mine.dtype))
     wide, epsilon = _DOUBLE.get(yours.dtype, yours.dtype), torch.finfo(yours.dtype).eps
     there = exact.to(yours.dtype).isfinite()  # what the dtype can hold
-    differ = mine != yours
+    differ = (mine != yours) & ~(mine.isnan() & yours.isnan())
     if not torch.equal(mine.isfinite(), there) or any(
         (differ & (t.to(yours.dtype).isfinite() != there)).any() for t in moved
     ):
