@@ -233,6 +233,27 @@ def igammac(input: Array, other: Array) -> Array:
     return _with_ends(_gamma.upper, input, other, 1)
 
 
+def _zeta(x: Array, q: Array) -> Array:
+    """Far below 0 by what lies on either side of it: `jax.scipy.special.zeta` adds up nine numbers only."""
+    far = (q < -8) & (q > -jnp.inf)
+    below = jnp.where(far, -jnp.floor(q), 0)
+    rest = q + below
+    mirrored = _zeta_above(x, jnp.where(far, 1 - rest, 1)) - _zeta_above(x, below + 1 - jnp.where(far, rest, 0))
+    sign = jnp.where(x == jnp.floor(x), jnp.where(x % 2 == 0, 1, -1), jnp.nan)
+    above = _zeta_above(x, rest)
+    nearer = jnp.where(1 - rest < rest, sign * mirrored, above)  # where both are infinite
+    return jnp.where(far, jnp.where(jnp.isinf(above) & jnp.isinf(mirrored), nearer, above + sign * mirrored), above)
+
+
+def _zeta_above(x: Array, q: Array) -> Array:
+    """With one number, or the first two, where that is all that the dtype holds and JAX has NaN."""
+    first = jnp.abs(q) ** -x
+    certain = (q > 0) & ((first == 0) | (first == jnp.inf))
+    value = functions.zeta(x, jnp.where(certain, 1, q))
+    value = jnp.where(jnp.isnan(value) & (q > 0) & (x > 1), first + (q + 1) ** -x, value)
+    return jnp.where(certain, first, value)
+
+
 @op(method=False, function=False)
 @elementwise("bif", to_float=True)
 def special_zeta(input: Array | Scalar, other: Array | Scalar) -> Array:
@@ -242,7 +263,7 @@ def special_zeta(input: Array | Scalar, other: Array | Scalar) -> Array:
     """
     endless, pole = input == jnp.inf, (other <= 0) & (other == jnp.floor(other))
     limit = jnp.where(other == 1, 1, jnp.where((other > 0) & (other < 1), jnp.inf, jnp.nan))
-    value = functions.zeta(jnp.where(endless, 2, input), other)
+    value = _zeta(jnp.where(endless, 2, input), other)
     return jnp.where(input < 1, jnp.nan, jnp.where(pole, jnp.inf, jnp.where(endless, limit, value)))
 
 

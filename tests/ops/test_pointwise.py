@@ -83,3 +83,10 @@ def test_slopes_of_complex_powers():
 def test_exp2_of_whole_numbers_is_exact():
     exponents = range(-126, 128)
     assert jtorch.exp2(jtorch.tensor(list(exponents), dtype=jtorch.float32)).tolist() == [2.0**n for n in exponents]
+
+
+def test_zeta_far_below_zero_and_beyond_the_dtype():
+    exponents = [2.0, 3.0, 4.5, 7.0, 20.0, 101.0, 1001.0]
+    numbers = [0.3, 1.0, 501.0, 1e20, -0.3, -8.75, -9.6, -30.4, -501.2, -1001.2, -13437.7, -500.0]
+    pairs = list(itertools.product(exponents, numbers))
+    parity.agree(lambda lib: lib.special.zeta(*(lib.tensor(v, dtype=lib.float64) for v in zip(*pairs, strict=True))))
