@@ -33,6 +33,10 @@ def _row(
     return op(inplace=True, alias=alias)(elementwise(kinds, to_float=True, error=error)(body))
 
 
+def _where_complex(function: Callable, of_complex: Callable) -> Callable:
+    return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
+
+
 def _sided(function: Callable, cut: str, mirror: Callable) -> Callable:
     """`function`, also on the side of its branch cut where 0 is -0: XLA has the other one, of which it is the mirror image.
 
@@ -44,11 +48,7 @@ def _sided(function: Callable, cut: str, mirror: Callable) -> Callable:
         value = function(jnp.where(beyond, mirror(x), x))
         return jnp.where(beyond, mirror(value), value)
 
-    return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
-
-
-def _where_complex(function: Callable, of_complex: Callable) -> Callable:
-    return lambda x: of_complex(x) if jnp.iscomplexobj(x) else function(x)
+    return _where_complex(function, of_complex)
 
 
 # exponentials, logarithms, roots; of infinite complex numbers as in C
