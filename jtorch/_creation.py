@@ -68,7 +68,7 @@ def _from_data(data: Any, dtype: Any) -> Any:
     else:
         array = _from_numbers(_of_torch(data) if hasattr(data, "detach") else data, dtype)
     target = array.dtype if dtype is None else _args.to_dtype(dtype)
-    return array if array.dtype == target else array.astype(target)
+    return array if array.dtype == target else _args.cast(array, target)
 
 
 def _from_numbers(data: Any, dtype: Any) -> Any:
@@ -76,29 +76,66 @@ def _from_numbers(data: Any, dtype: Any) -> Any:
         values = np.asarray(_numbers(data))
     except ValueError as error:
         raise ValueError(f"tensor(): expected sequences of equal lengths, got {error}") from None
+    if values.dtype.kind == "O" or (values.dtype.kind == "f" and type(_first(data)) is int):
+        values = _wide_integers(values, data, dtype)
     if values.dtype.kind in "USO":
         kinds = _kinds(values)
         if "str" in kinds or "bytes" in kinds:
             raise TypeError(f"tensor(): expected numbers, got {type(data).__name__} of {kinds}; give numbers or arrays")
         raise RuntimeError(f"Could not infer dtype of {kinds}")
+    _check_held(values, dtype, isinstance(data, np.ndarray))
     if dtype is not None:
         values = values.astype(_args.to_dtype(dtype)) if values.dtype.kind != "V" else values
-    elif not isinstance(data, np.ndarray | np.generic) and values.dtype == np.float64 and not _has_numpy(data):
+    elif (
+        not isinstance(data, np.ndarray | np.generic)
+        and values.dtype == np.float64
+        and not hasattr(_first(data), "dtype")
+    ):
         values = values.astype(_args.default_float())
     elif values.dtype == np.complex128 and not isinstance(data, np.ndarray | np.generic):
         values = values.astype(np.complex64 if _args.default_float() != np.float64 else np.complex128)
     return placed(values if isinstance(data, list | tuple | int | float) else values.copy())
 
 
+def _wide_integers(values: np.ndarray, data: Any, dtype: Any) -> np.ndarray:
+    """The values, where NumPy found integers beyond int64 and made floats or objects of them: floats if those are wanted."""
+    exact = np.asarray(data, object)
+    if not all(isinstance(x, int) for x in exact.flat):
+        return values
+    wanted = _args.to_dtype(_args.long_dtype() if dtype is None else dtype)
+    if _args.is_integral(wanted):
+        for end in (exact.min(), exact.max()):
+            _args.check_fits("tensor", end, wanted)
+    return exact.astype(np.float64)
+
+
+def _check_held(values: np.ndarray, dtype: Any, is_array: bool) -> None:
+    """Raise where numbers do not fit their integer dtype; arrays may be cut to one, but not because int64 is not there."""
+    if dtype is None and (values.dtype.kind not in "iu" or (values.ndim == 0 and abs(values.item()) < 2**31)):
+        return  # the usual ones
+    own = _args.long_dtype() if values.dtype.kind in "iu" and not is_array else values.dtype
+    wanted = _args.to_dtype(own if dtype is None else dtype)
+    if values.dtype == wanted or not values.size or values.dtype.kind not in "iufc":
+        return
+    if is_array and not (values.dtype.kind in "iu" and wanted == _args.to_dtype(values.dtype)):
+        return
+    if values.dtype.kind == "c":
+        real = _args.is_complex(wanted) or wanted == np.bool_
+        _args.check(real, f"tensor(): expected real numbers for {wanted}, got complex ones", TypeError)
+    elif _args.is_integral(wanted):
+        for end in (values.min(), values.max()):
+            _args.check_fits("tensor", end.item(), wanted)
+
+
 def _kinds(values: np.ndarray) -> str:
     return ", ".join(sorted({type(v).__name__ for v in values.reshape(-1)[:8].tolist()}))
 
 
-def _has_numpy(data: Any) -> bool:
-    """Whether the first number of nested sequences brings a dtype of its own."""
+def _first(data: Any) -> Any:
+    """The first number of nested sequences."""
     while isinstance(data, tuple | list) and data:
         data = data[0]
-    return hasattr(data, "dtype")
+    return data
 
 
 def tensor(
@@ -163,6 +200,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    _check_held(ndarray, None, True)
     return _finish(placed(ndarray.copy()), None, False)
 
 
@@ -212,9 +250,9 @@ def scalar_tensor(
 ) -> Tensor:
     """A 0-d tensor, of the default dtype if none is given."""
     check_layout(layout, "scalar_tensor")
-    return tensor(
-        s, dtype=_args.default_float() if dtype is None else dtype, device=device, requires_grad=requires_grad
-    )
+    value = s.item() if isinstance(s, Tensor) else s
+    array = creation.full((), value, dtype=_args.default_float() if dtype is None else dtype)
+    return _finish(array, device, requires_grad)
 
 
 # from sizes

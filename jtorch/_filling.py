@@ -12,7 +12,8 @@ from jtorch import _creation, _types, _views
 from jtorch._calling import assign_checked, reshaped
 from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
-from jtorch.ops import fills
+from jtorch.ops import _args, fills
+from jtorch.ops._hints import NUMBERS
 from jtorch.ops._op import registry
 from jtorch.ops._placing import boxed
 from jtorch.ops.shape import sizes_of
@@ -35,13 +36,15 @@ def fill_(self, value):
     ndim = 0 if isinstance(value, int | float) else np.ndim(value)
     if ndim:
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {ndim} dimensions.")
+    if type(value) in NUMBERS:
+        _args.check_fits("fill_", value, array.dtype)
     if isinstance(value, Tensor) or _is_recorded(self):
         filled = registry["masked_fill"](self, jnp.ones((), bool), value)
         return self._assign(filled._value(), filled._edge())
     return self._assign(_filled(array, boxed(value) if type(value) is int or type(value) is float else value), None)
 
 
-_filled = jax.jit(lambda array, number: jnp.broadcast_to(jnp.asarray(number).astype(array.dtype), array.shape))
+_filled = jax.jit(lambda array, number: jnp.broadcast_to(_args.cast(jnp.asarray(number), array.dtype), array.shape))
 
 
 def zero_(self):

@@ -17,6 +17,7 @@ from jtorch._capture import state
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape
 from jtorch.ops import _args, _autocast, _op, indexing, shape
+from jtorch.ops._hints import NUMBERS
 from jtorch.ops._op import registry
 
 # in-place twins
@@ -157,6 +158,8 @@ def _setitem(self, index, value):
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, _VALUES):
         value = _creation.as_tensor(value)
+    if type(value) in NUMBERS:
+        _args.check_fits("index", value, self._value().dtype, infinite=True)
     if not spec.is_view:
         _check_index(self, index, value)
     if spec.is_view and self._base is not None and self._overlaps():

@@ -4,6 +4,7 @@ All of it is plain Python on static values, or runs while a program is traced; n
 """
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -144,16 +145,67 @@ def _number_dtype(value: Any) -> np.dtype:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """The array in another dtype; floats beyond an integer dtype, and NaN, become what they do in torch on a CPU.
+    """The array in another dtype; complex to real keeps the real part, but bools tell of both parts.
+
+    Floats beyond an integer dtype, and NaN, become what they do in torch on a CPU.
 
     Of the product of converted bools and x XLA makes a choice between x and 0, also where x is NaN or infinite. Chosen numbers
     it multiplies.
     """
     if x.dtype == jnp.bool_ and is_inexact(dtype):
         return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
+    if is_complex(x.dtype) and not is_complex(dtype):
+        x = x != 0 if np.dtype(dtype) == np.bool_ else x.real
     if is_float(x.dtype) and np.dtype(dtype).name in _WAYS:
         return _truncated(x, np.dtype(dtype))
     return x.astype(dtype)
+
+
+@functools.cache
+def limits(dtype: Any) -> tuple[Any, Any]:
+    """The least and the greatest finite number that a dtype holds; of complex ones, that each part does."""
+    dtype = to_dtype(dtype)
+    if is_inexact(dtype):
+        most = float(jnp.finfo(dtype).max)
+        return -most, most
+    if dtype == np.bool_:
+        return 0, 1
+    return int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max)
+
+
+def _fits(value: Any, dtype: Any) -> bool:
+    if isinstance(value, complex):
+        return (value.imag == 0 or is_complex(dtype)) and _fits(value.real, dtype) and _fits(value.imag, dtype)
+    least, most = limits(dtype)
+    if isinstance(value, int):  # negative ones wrap into unsigned dtypes
+        return (least or -most) <= value <= most
+    return least <= value <= most or (type(most) is float and not math.isfinite(value))
+
+
+def check_fits(name: str, value: Any, dtype: Any, infinite: bool = False) -> None:
+    """Raise torch's RuntimeError for a Python number that a dtype cannot hold; bools hold every number.
+
+    `infinite`: what float32 holds may become infinite in a 16-bit float.
+    """
+    least, most = limits(dtype)
+    if type(value) is not complex and least <= value <= most:  # the usual one
+        return
+    dtype = to_dtype(dtype)
+    if infinite and is_float(dtype) and dtype.itemsize < 4:
+        dtype = np.dtype(np.float32)
+    if dtype != np.bool_ and not _fits(value, dtype):
+        fail(f"{name}(): expected a value that {dtype} can hold, got {value}", RuntimeError)
+
+
+def scalar(name: str, value: Any, dtype: Any) -> Array:
+    """A Scalar of an op as an array of the dtype of what it is combined with.
+
+    Raises: RuntimeError for a complex one where that dtype is real.
+    """
+    value = jnp.asarray(value)
+    real = f"{name}(): expected a real number beside {dtype}, got a complex one"
+    check(is_complex(dtype) or not is_complex(value.dtype), real, RuntimeError)
+    return cast(value, dtype)
 
 
 _WAYS = {"int8": 32, "int16": 32, "int32": 32, "int64": 64, "uint8": 64, "uint16": 32, "uint32": 64}

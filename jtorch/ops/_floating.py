@@ -32,6 +32,9 @@ def floating(body: Callable) -> Callable:
     @functools.wraps(body)
     def computed(input, *args, **kwargs):
         require_float(body.__name__, input)
-        return body(wide(input), *args, **kwargs).astype(input.dtype)
+        out = body(wide(input), *args, **kwargs)
+        real = f"{body.__name__}(): expected real numbers beside {input.dtype}, got a complex one"
+        _args.check(not _args.is_complex(out.dtype), real, RuntimeError)
+        return out.astype(input.dtype)
 
     return computed

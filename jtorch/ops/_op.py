@@ -2,7 +2,8 @@
 
 `@op` reads the signature. Parameters annotated `Array`, `Scalar`, `Key` (or a sequence of arrays) are *traced*: they
 are inputs of the compiled program. All others are *static*: each new combination of them is a program of its own.
-A number is refused for an `Array`; of several `Array | Scalar` one has to be an array; a `Scalar` takes either.
+A number is refused for an `Array`; of several `Array | Scalar` one has to be an array; a `Scalar` takes either. A `Fitting`
+is a Scalar that is written among the first argument's elements: a number that their dtype cannot hold is refused.
 `@derived` registers a function made of other ops, which is not compiled by itself.
 
 Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op__(op, traced, static)`, found on the
@@ -26,9 +27,10 @@ from jtorch.ops._program import Program, spread, unspread
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
-    Scalar = Key = DType = Any
+    Scalar = Fitting = Key = DType = Any
 else:
     Scalar = Annotated[bool | int | float | complex | jax.Array, "scalar"]
+    Fitting = Annotated[bool | int | float | complex | jax.Array, "scalar", "fits"]
     Key = Annotated[jax.Array, "key"]
     DType = Annotated[Any, "dtype"]
 
@@ -135,22 +137,26 @@ class Op(_Flags):
         self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
         self._refused = refused_types({name: hints[name] for i, name in enumerate(traced) if i not in spread})
         self._takes_numbers = bool(traced) and not (self._refused or spread) and self.key_at is None
-        self.bind = self._binder(", ".join(given), [text for _, text in static], names)
+        fitting = [name for name in traced if "fits" in flat_hint(hints[name])]
+        self.bind = self._binder(", ".join(given), [text for _, text in static], fitting, names)
         self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
-    def _binder(self, given: str, static: list[str], names: dict[str, Any]) -> Callable:
-        """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong."""
+    def _binder(self, given: str, static: list[str], fitting: list[str], names: dict[str, Any]) -> Callable:
+        """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong or that do not fit."""
         refused = {f"_refused_{name}": kinds for name, kinds in self._refused.items()}
         tests = [f"type({name}) in _refused_{name}" for name in self._refused]
         test = (" and " if NUMBERS in refused.values() else " or ").join(tests) or "False"
         guard = f"if {test}: _misplaced({', '.join(self._refused)})"
+        for name in fitting:
+            guard += f"\n if type({name}) in _numbers: _check_fits('{self.name}', {name}, {self.traced[0]}.dtype)"
         listed = [
             n if i not in self.spread else f"tuple({n}) if type({n}) is list else {n}"
             for i, n in enumerate(self.traced)
         ]
         values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (listed, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
-        return _define(self.name, text, {**names, **refused, "_misplaced": self._misplaced})
+        names |= {"_misplaced": self._misplaced, "_numbers": NUMBERS, "_check_fits": _args.check_fits}
+        return _define(self.name, text, names | refused)
 
     def _misplaced(self, *values: Any) -> None:
         """Raise torch's error for the first of these arguments that has to be an array and is none."""

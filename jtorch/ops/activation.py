@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._floating import floating, require_float, wide
-from jtorch.ops._op import Array, DType, Op, Scalar, derived, op
+from jtorch.ops._op import Array, DType, Fitting, Op, Scalar, derived, op
 from jtorch.ops._reducing import thin
 
 # piecewise linear
@@ -48,7 +48,7 @@ def relu6(input: Array, inplace: bool = False) -> Array:
 
 def _limited(input: Array, low: Scalar, high: Scalar) -> Array:
     """`input` held inside the bounds; its gradient is 0 at the bounds themselves, unlike that of clamp."""
-    low, high = (jnp.asarray(x).astype(input.dtype) for x in (low, high))
+    low, high = (_args.cast(jnp.asarray(x), input.dtype) for x in (low, high))
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
 
@@ -59,7 +59,7 @@ def _check_hardtanh(input, min_val, max_val, inplace):
 
 
 @op(method=False, function=False, validate=_check_hardtanh)
-def hardtanh(input: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0, inplace: bool = False) -> Array:
+def hardtanh(input: Array, min_val: Fitting = -1.0, max_val: Fitting = 1.0, inplace: bool = False) -> Array:
     """`input` limited to the range from `min_val` to `max_val`.
 
     Shape: (*) -> (*)
@@ -71,14 +71,14 @@ def hardtanh(input: Array, min_val: Scalar = -1.0, max_val: Scalar = 1.0, inplac
 
 
 @op(method=False)
-def threshold(input: Array, threshold: Scalar, value: Scalar, inplace: bool = False) -> Array:
+def threshold(input: Array, threshold: Fitting, value: Fitting, inplace: bool = False) -> Array:
     """`input` where greater than `threshold`, `value` elsewhere.
 
     Shape: (*) -> (*)
     """
     allowed = input.dtype != jnp.bool_ and not _args.is_complex(input.dtype)
     _args.check(allowed, f"threshold(): expected real numbers, got {input.dtype}", NotImplementedError)
-    threshold, value = (jnp.asarray(x).astype(input.dtype) for x in (threshold, value))
+    threshold, value = (_args.cast(jnp.asarray(x), input.dtype) for x in (threshold, value))
     return jnp.where(input <= threshold, value, input)
 
 

@@ -107,7 +107,7 @@ def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) 
 
     Shape: (*), (*), (*) -> (*), broadcast
     """
-    return input + jnp.asarray(value).astype(input.dtype) * tensor1 * tensor2
+    return input + _args.scalar("addcmul", value, input.dtype) * tensor1 * tensor2
 
 
 def _all_one_dtype(name: str, *arrays: Array) -> None:
@@ -123,7 +123,7 @@ def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) 
     Shape: (*), (*), (*) -> (*), broadcast
     Raises: RuntimeError for integers.
     """
-    return input + jnp.asarray(value).astype(input.dtype) * (tensor1 / tensor2)
+    return input + _args.scalar("addcdiv", value, input.dtype) * (tensor1 / tensor2)
 
 
 @op(inplace=True)

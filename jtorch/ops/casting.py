@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, DType, op
@@ -17,8 +16,6 @@ def _to_copy(input: Array, dtype: DType) -> Array:
 
     Shape: (*) -> (*)
     """
-    if _args.is_complex(input.dtype) and not (_args.is_complex(dtype) or np.dtype(dtype).kind == "b"):
-        input = input.real
     return _args.cast(input, dtype)
 
 

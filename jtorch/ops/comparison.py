@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._elementwise import broadcast, elementwise, require
+from jtorch.ops._hints import NUMBERS
 from jtorch.ops._op import Array, Op, Scalar, derived, op, registry
 
 # comparisons
@@ -145,4 +146,7 @@ def where(condition, input=None, other=None):
     """
     if input is None and other is None:
         return registry["nonzero"](condition, as_tuple=True)
+    for number, others in ((input, other), (other, input)):
+        if type(number) in NUMBERS:
+            _args.check_fits("where", number, _args.result_type(number, others), infinite=True)
     return choose(condition, input, other)

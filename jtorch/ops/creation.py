@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, DType, Scalar, op
+from jtorch.ops._op import Array, DType, Fitting, Scalar, op
 from jtorch.ops._placing import placed
 from jtorch.ops.shape import sizes_of
 
@@ -36,7 +36,7 @@ def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Array:
     if type(value) is int and math.prod(shape) <= _SMALL:
         return placed(_filled_by_numpy(shape, value, dtype))
     if isinstance(value, complex) and not _args.is_complex(dtype):
-        value = value.real
+        value = value != 0 if dtype == np.bool_ else value.real
     value = np.asarray(value).astype(dtype)  # wraps negative numbers into unsigned dtypes
     return placed(np.full(shape, value)) if math.prod(shape) <= _SMALL else _spread(value, shape)
 
@@ -94,29 +94,6 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: Any = No
     return _filled(_shape((tuple(size),), None, "empty_strided"), 0, _dtype(dtype))
 
 
-@functools.cache
-def _limits(dtype: np.dtype) -> tuple[Any, Any]:
-    """The least and the greatest number that torch lets a dtype hold."""
-    if _args.is_inexact(dtype):
-        most = float(jnp.finfo(dtype).max)
-        return -most, most
-    info = jnp.iinfo(dtype)
-    return -int(info.max) if info.min == 0 else int(info.min), int(info.max)
-
-
-def _check_holds(name: str, value: Any, dtype: np.dtype) -> None:
-    """Raise where a Python number does not fit the dtype, as torch does."""
-    if isinstance(value, complex):
-        fits = _args.is_complex(dtype) or value.imag == 0
-    elif (isinstance(value, float) and not math.isfinite(value)) or dtype == np.bool_:
-        fits = True
-    else:
-        least, most = _limits(dtype)
-        fits = least <= value <= most
-    if not fits:
-        _args.fail(f"{name}(): expected a value that {dtype} can hold, got {value}", RuntimeError)
-
-
 def _number_dtype(value: Any) -> np.dtype:
     """The dtype that a Python number gives an array made of it."""
     if isinstance(value, bool | np.bool_):
@@ -142,7 +119,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: Any = None) -> Array:
         _args.check(fill_value.ndim == 0, "full(): expected a number or a 0-d array as fill_value", TypeError)
         return jnp.broadcast_to(fill_value.astype(_dtype(dtype, fill_value.dtype)), shape)
     kind = _dtype(dtype, _number_dtype(fill_value))
-    _check_holds("full", fill_value, kind)
+    _args.check_fits("full", fill_value, kind)
     return _filled(shape, fill_value, kind)
 
 
@@ -231,6 +208,8 @@ def _spaced(start: Any, end: Any, steps: int, dtype: Any, name: str, curve: Call
     complex_too = isinstance(start, complex) or isinstance(end, complex)
     kind = _dtype(dtype, _number_dtype(1j) if complex_too else None)
     _args.check(kind != np.bool_, f"{name}(): expected a dtype other than bool", NotImplementedError)
+    for bound in (start, end):
+        _args.check_fits(name, bound, kind)
     wide = kind if kind.itemsize >= 4 else np.dtype(np.float32)
     if _args.is_integral(kind):
         start, end, wide = int(start), int(end), np.dtype(np.float64)
@@ -338,7 +317,7 @@ def empty_like(input: Array, *, dtype: DType | None = None, memory_format: Any =
 
 def _check_full_like(input: Array, fill_value: Any, dtype: Any = None, memory_format: Any = None) -> None:
     if not hasattr(fill_value, "dtype"):
-        _check_holds("full_like", fill_value, np.dtype(dtype or input.dtype))
+        _args.check_fits("full_like", fill_value, dtype or input.dtype)
 
 
 @op(method=False, differentiable=False, validate=_check_full_like)
@@ -348,11 +327,11 @@ def full_like(input: Array, fill_value: Scalar, *, dtype: DType | None = None, m
     Shape: (*) -> (*)
     Raises: RuntimeError for a value that the dtype cannot hold.
     """
-    return jnp.full(input.shape, fill_value, dtype or input.dtype)
+    return jnp.broadcast_to(_args.cast(jnp.asarray(fill_value), dtype or input.dtype), input.shape)
 
 
 @op(method=False)
-def fill(input: Array, value: Scalar) -> Array:
+def fill(input: Array, value: Fitting) -> Array:
     """One value everywhere, in the shape and dtype of the input.
 
     Shape: (*), () -> (*)
@@ -360,7 +339,7 @@ def fill(input: Array, value: Scalar) -> Array:
     """
     ndim = jnp.ndim(value)
     _args.check(ndim == 0, f"fill(): expected a number or a 0-d array as value, got {ndim} dimensions", RuntimeError)
-    return jnp.broadcast_to(jnp.asarray(value).astype(input.dtype), input.shape)
+    return jnp.broadcast_to(_args.cast(jnp.asarray(value), input.dtype), input.shape)
 
 
 def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: Any = None) -> Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, Scalar, op
+from jtorch.ops._op import Array, Fitting, op
 
 
 def _plane(ndim: int, dim1: int, dim2: int, name: str) -> tuple[int, int]:
@@ -147,7 +147,7 @@ def diagonal_scatter(input: Array, src: Array, offset: int = 0, dim1: int = 0, d
 
 
 @op(method=False, function=False, inplace=True)
-def fill_diagonal(input: Array, fill_value: Scalar, wrap: bool = False) -> Array:
+def fill_diagonal(input: Array, fill_value: Fitting, wrap: bool = False) -> Array:
     """A copy of the input with one value on the main diagonal of all its dimensions.
 
     Shape: (M, N) or (N, N, N, ...) -> the same; `wrap` starts again below the square part of a tall matrix
@@ -162,4 +162,4 @@ def fill_diagonal(input: Array, fill_value: Scalar, wrap: bool = False) -> Array
     on = jnp.ones(input.shape, bool)
     for place in places[1:]:
         on &= place == places[0]
-    return jnp.where(on, jnp.asarray(fill_value).astype(input.dtype), input)
+    return jnp.where(on, _args.cast(jnp.asarray(fill_value), input.dtype), input)

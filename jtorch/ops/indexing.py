@@ -171,17 +171,8 @@ def add_at(input: Array, at: Any, value: Array) -> Array:
 
 
 def as_dtype(value: Any, dtype: Any) -> Array:
-    """A value to be written, in the dtype of what it is written into.
-
-    Raises: RuntimeError for a complex Python number where that is real.
-    """
-    value = jnp.asarray(value)
-    if _args.is_complex(value.dtype) and not _args.is_complex(dtype):
-        _args.check(
-            not value.aval.weak_type, f"index: expected a value for {dtype}, got a complex number", RuntimeError
-        )
-        value = value if dtype == jnp.bool_ else value.real
-    return _args.cast(value, dtype)
+    """A value to be written, in the dtype of what it is written into."""
+    return _args.cast(jnp.asarray(value), dtype)
 
 
 def _fitted(value: Array, shape: tuple) -> Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._op import Array, Fitting, derived, op
 from jtorch.ops.indexing import as_dtype, gather_counted
 from jtorch.ops.shape import broadcast_shapes, broadcast_to, dtype_of
 from jtorch.ops.subscript import concrete, encode
@@ -18,7 +18,7 @@ def _require_mask(name: str, mask: Any) -> None:
 
 
 @op(inplace=True)
-def masked_fill(input: Array, mask: Array, value: Scalar) -> Array:
+def masked_fill(input: Array, mask: Array, value: Fitting) -> Array:
     """The value where the mask is True, the input elsewhere.
 
     Shape: (*), (M*), () -> (broadcast of * and M)
@@ -26,8 +26,9 @@ def masked_fill(input: Array, mask: Array, value: Scalar) -> Array:
     """
     _require_mask("masked_fill", mask)
     _args.check(jnp.ndim(value) == 0, "masked_fill(): expected a number or a 0-d array as value", RuntimeError)
-    real = _args.is_complex(input.dtype) or not _args.is_complex(jnp.result_type(value))
-    _args.check(real, f"masked_fill(): expected a value for {input.dtype}, got a complex number", RuntimeError)
+    given = jnp.asarray(value)  # weakly typed where it was a number, which was looked at
+    real = _args.is_complex(input.dtype) or given.aval.weak_type or not _args.is_complex(given.dtype)
+    _args.check(real, f"masked_fill(): expected a value for {input.dtype}, got {given.dtype}", RuntimeError)
     broadcast_shapes(input.shape, mask.shape)
     return jnp.where(mask, as_dtype(value, input.dtype), input)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._floating import require_float
-from jtorch.ops._op import Array, Scalar, derived, op, registry
+from jtorch.ops._op import Array, Fitting, derived, op, registry
 from jtorch.ops._resampled import Table, resampled
 
 
@@ -69,7 +69,7 @@ def _check_value(input, pad, mode="constant", value=None):
 
 
 @op(method=False, function=False, validate=_check_value)
-def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: Scalar | None = None) -> Array:
+def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: Fitting | None = None) -> Array:
     """The input with more elements around it.
 
     Shape: (*) -> (*), the last dimension longer by pad[0] + pad[1], the one before by pad[2] + pad[3], and so on

@@ -130,11 +130,11 @@ def _batches(name: str, batch1: Array, batch2: Array) -> Array:
     return product(name, batch1, batch2, wide=True)
 
 
-def _scaled(array: Array, factor: Any) -> Array:
+def _scaled(name: str, array: Array, factor: Any) -> Array:
     """The array times a number, in the array's dtype."""
     if isinstance(factor, int) and factor == 1:
         return array
-    return array * jnp.asarray(factor).astype(array.dtype)
+    return array * _args.scalar(name, factor, array.dtype)
 
 
 def _plus(name: str, input: Array, factor: Array, made: Array, beta: Any, alpha: Any) -> Array:
@@ -145,8 +145,8 @@ def _plus(name: str, input: Array, factor: Array, made: Array, beta: Any, alpha:
     need(fits, name, "an input that broadcasts to the product", input, made)
     kept = input.astype(made.dtype)
     if not _is_one(beta):
-        kept = jnp.where(jnp.asarray(beta) == 0, 0, _scaled(kept, beta))
-    return (kept + _scaled(made, alpha)).astype(input.dtype)
+        kept = jnp.where(jnp.asarray(beta) == 0, 0, _scaled(name, kept, beta))
+    return (kept + _scaled(name, made, alpha)).astype(input.dtype)
 
 
 def _is_one(value: Any) -> bool:
@@ -184,7 +184,7 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
     """
     need(vec1.ndim == vec2.ndim == 1, "addr", "two vectors", vec1, vec2)
     input, vec1, vec2 = _args.promote(input, vec1, vec2)
-    beta, alpha = (jnp.asarray(x).astype(input.dtype) for x in (beta, alpha))
+    beta, alpha = (_args.scalar("addr", x, input.dtype) for x in (beta, alpha))
     if input.dtype == np.bool_:
         return (beta & input) | (alpha & vec1[:, None] & vec2)
     wide = accumulator(input.dtype) or input.dtype

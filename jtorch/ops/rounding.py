@@ -307,7 +307,7 @@ def clamp_max(input: Array, max: Array | Scalar) -> Array:
 def _finite(x: Array, nan: Scalar, posinf: Scalar | None, neginf: Scalar | None) -> Array:
     info = jnp.finfo(x.dtype)
     top, bottom = (info.max if posinf is None else posinf), (info.min if neginf is None else neginf)
-    nan, top, bottom = (jnp.asarray(v).astype(x.dtype) for v in (nan, top, bottom))
+    nan, top, bottom = (_args.scalar("nan_to_num", v, x.dtype) for v in (nan, top, bottom))
     return jnp.where(jnp.isnan(x), nan, jnp.where(x == jnp.inf, top, jnp.where(x == -jnp.inf, bottom, x)))
 
 

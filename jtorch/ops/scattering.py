@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._op import Array, Scalar, op
+from jtorch.ops._op import Array, Fitting, op
 from jtorch.ops.gathering import check_range, flat_places, lined_up, place_dtype, require_index
 from jtorch.ops.indexing import add_at, as_dtype, overwrite, setitem
 from jtorch.ops.parts import strided_places
@@ -44,7 +44,7 @@ def _targets(name: str, input: Array, dim: int, index: Array, src: Array) -> tup
     """The flattened input, where in it to write, and what."""
     at, shape, index = lined_up(name, input, dim, index)
     places = flat_places(index, shape, at).reshape(-1)
-    if src.ndim == 0 and src.aval.weak_type:  # a Python number
+    if src.ndim == 0 and (src.aval.weak_type or src.dtype == jnp.bool_):  # a Python number
         return input.reshape(-1), places, jnp.broadcast_to(as_dtype(src, input.dtype), places.shape)
     return input.reshape(-1), places, _source(name, input, index, src, at)
 
@@ -96,7 +96,7 @@ def _check_scatter(input, dim, index, src=None, *, value=None, reduce=None):
 
 @op(inplace=True, validate=_check_scatter)
 def scatter(
-    input: Array, dim: int, index: Array, src: Array | Scalar | None = None, *, value: Scalar | None = None,
+    input: Array, dim: int, index: Array, src: Array | Fitting | None = None, *, value: Fitting | None = None,
     reduce: str | None = None,
 ) -> Array:  # fmt: skip
     """A copy of the input with `src`, an array or a number, at the places that the index names along a dimension.
@@ -220,7 +220,7 @@ def _slices(name: str, input: Array, dim: int, index: Array, source: Array) -> t
 
 
 @op(inplace=True, validate=_check_along("index_add"))
-def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Scalar = 1) -> Array:
+def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Fitting = 1) -> Array:
     """The input with the slices of `alpha * source` added to those of a dimension that a vector of indices names.
 
     Shape: (A*, L, B*), (I), (A*, I, B*) -> (A*, L, B*)
@@ -253,7 +253,7 @@ def _check_index_fill(input: Array, dim: int, index: Array, value: Any) -> None:
 
 
 @op(inplace=True, validate=_check_index_fill)
-def index_fill(input: Array, dim: int, index: Array, value: Scalar) -> Array:
+def index_fill(input: Array, dim: int, index: Array, value: Fitting) -> Array:
     """A copy of the input with one value in the slices that a vector of indices names.
 
     Shape: (A*, L, B*), (I), () -> (A*, L, B*)
@@ -266,7 +266,7 @@ def index_fill(input: Array, dim: int, index: Array, value: Scalar) -> Array:
     lined, index = jnp.atleast_1d(input), jnp.atleast_1d(index)
     filled = jnp.zeros(lined.shape[at], bool).at[index].set(True)
     filled = filled.reshape((-1,) + (1,) * (lined.ndim - at - 1))
-    return jnp.where(filled, as_dtype(value, input.dtype), lined).reshape(input.shape)
+    return jnp.where(filled, _args.scalar("index_fill", value, input.dtype), lined).reshape(input.shape)
 
 
 @op(inplace=True, validate=_check_along("index_reduce"))
