@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 NUMBERS = frozenset((bool, int, float, complex))
 _NO_ARRAYS = NUMBERS | {str, list, tuple, dict}
@@ -27,6 +28,34 @@ def refused_types(hints: dict[str, Any]) -> dict[str, frozenset]:
         elif jax.Array in either:
             arrays[name] = _NO_ARRAYS if type(None) in either else _NO_ARRAYS | {type(None)}
     return arrays or operands
+
+
+def suits(value: Any, hint: Any) -> bool:
+    """Whether a static argument is of an annotated type, by torch's rules: a bool is no int, and an int is a float.
+
+    Annotations that torch's own parser would not know, such as those of functions, suit everything.
+    """
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return any(suits(value, each) for each in typing.get_args(hint))
+    if is_sequence(hint):
+        (element,) = typing.get_args(hint) or (Any,)
+        return isinstance(value, tuple) and all(suits(x, element) for x in value)
+    if hint is int:
+        return hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+    if hint is float:
+        return isinstance(value, float | int | np.number)
+    if hint is bool:
+        return isinstance(value, bool | np.bool_)
+    return not isinstance(hint, type) or hint in (Any, object) or isinstance(value, hint)
+
+
+def told(hint: Any) -> str:
+    """An annotation as torch's messages put it: `int or tuple of ints`."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(told(each) for each in typing.get_args(hint) if each is not type(None))
+    if is_sequence(hint):
+        return f"tuple of {' '.join(map(told, typing.get_args(hint)))}s"
+    return getattr(hint, "__name__", str(hint))
 
 
 def is_sequence(hint: Any) -> bool:

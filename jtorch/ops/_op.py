@@ -21,7 +21,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch.ops import _args, _autocast
-from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types
+from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types, suits, told
 from jtorch.ops._kept import Kept
 from jtorch.ops._program import Program, spread, unspread
 
@@ -100,7 +100,7 @@ class Op(_Flags):
         self.light = not self.view and not self.eager and self.validate is None
 
     def _read_signature(self):
-        hints = typing.get_type_hints(self.body, include_extras=True)
+        hints = self._hints = typing.get_type_hints(self.body, include_extras=True)
         traced, static, given, spread, passed = [], [], [], [], []
         names: dict[str, Any] = {"_freeze": _freeze, "_dtype": _args.to_dtype}
         self.key_at = self.inplace_at = None
@@ -218,7 +218,15 @@ class Op(_Flags):
         return self._programs.get(key) or self._made(key, static, lambda flat: unspread(flat, layout), cast), flat
 
     def _made(self, key: Any, static: tuple, arranged: Callable, cast: _autocast.Cast | None) -> Program:
-        """A new program, kept under `key` unless its body refuses the arguments: 1.0 may be wrong where 1 is not."""
+        """A new program, kept under `key` unless its body refuses the arguments: 1.0 may be wrong where 1 is not.
+
+        Raises:
+            TypeError: a static argument is not of the type that it is annotated with.
+        """
+        for name, value in zip(self.static, static, strict=True):
+            hint, kind = self._hints.get(name, Any), self.__signature__.parameters[name].kind
+            if not (suits(value, hint) or kind is inspect.Parameter.VAR_POSITIONAL):
+                self._refuse(name, told(hint), type(value))
         apply, body = self._apply, self._promoted()
 
         def run(*flat):

@@ -48,6 +48,8 @@ def _avg_pool(
 ) -> Array:
     name = f"avg_pool{nd}d"
     _args.check(divisor != 0, f"{name}(): expected a divisor other than zero, got {divisor}", RuntimeError)
+    wide_enough = _args.is_float(input.dtype) or input.dtype == _args.long_dtype()  # for sums
+    _args.check(wide_enough, f"{name}(): expected floats or int64, got {input.dtype}", NotImplementedError)
     w = windows(name, input, nd, kernel_size, stride, padding, 1, ceil_mode)
     sums = _sums(_wide(input), w)
     if divisor is not None:

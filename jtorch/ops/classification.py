@@ -10,6 +10,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._floating import require_float, wide
+from jtorch.ops._matrices import same_dtype
 from jtorch.ops._op import Array, Scalar, op
 from jtorch.ops.loss import broadcast, legacy_reduction, reduced
 
@@ -37,7 +38,7 @@ def _fit_target(name: str, input: Array, target: Array) -> Array:
     if input.ndim > 1 and target.ndim:
         message = f"{name}(): expected a target batch of {input.shape[0]}, got {target.shape[0]}"
         _args.check(target.shape[0] == input.shape[0], message)
-    integral = _args.is_integral(target.dtype)
+    integral = _args.is_integral(target.dtype) and target.dtype != np.bool_
     _args.check(integral, f"{name}(): expected integer targets, got {target.dtype}", RuntimeError)
     _args.check(
         target.shape == expected, f"{name}(): expected target of shape {expected}, got {target.shape}", RuntimeError
@@ -261,8 +262,10 @@ def linear_cross_entropy(
         RuntimeError: the shapes do not fit, or ignore_index is given for class probabilities.
     """
     _linear_shapes(input, linear_weight, linear_bias)
+    same_dtype("linear_cross_entropy", input, linear_weight, linear_bias)
+    require_float("linear_cross_entropy", input)
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
-    dtype = _args.promote_types(input.dtype, linear_weight.dtype)
+    dtype = input.dtype
     # 16-bit logits would cost more accuracy than the rest of the computation
     logits = jnp.matmul(wide(input), wide(flat).T, precision=_args.precision())
     if linear_bias is not None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
-from jtorch.ops._elementwise import computing_dtype
+from jtorch.ops._elementwise import computing_dtype, require
 from jtorch.ops._op import Array, DType, Scalar, op
 from jtorch.ops._reducing import accumulating_dtype, along, iota
 from jtorch.ops._results import result_of
@@ -74,6 +74,7 @@ def logcumsumexp(input: Array, dim: int) -> Array:
 
 def _running_extreme(name: str, input: Array, dim: int, function: Callable) -> tuple[Array, Array]:
     """The extremes so far, and the last index of each: that of the last element so far that equals the extreme."""
+    require(name, input.dtype, "bif")
     x, axis = along(input, dim, name, filled=False)
     order = x.astype(jnp.int8) if x.dtype == jnp.bool_ else jax.lax.stop_gradient(x)
     best = function(order, axis=axis)
@@ -150,14 +151,18 @@ def _widths(name: str, y: Array, x: Array, axis: int) -> Array:
 
 
 def _twice_areas(name: str, y: Array, x: Array | None, dx: Scalar | None, axis: int) -> Array:
-    """The areas of the trapezoids between neighbours, times two."""
+    """The areas of the trapezoids between neighbours, times two; with `dx` of those of width 1."""
     _args.check(x is None or dx is None, f"{name}(): expected x or dx, got both", TypeError)
     _args.check(y.dtype != jnp.bool_, f"{name}(): expected numbers, got bools", RuntimeError)
     n = y.shape[axis]
     pairs = jax.lax.slice_in_dim(y, 0, max(n - 1, 0), axis=axis) + jax.lax.slice_in_dim(y, min(n, 1), n, axis=axis)
     if x is not None and n:
         return mul.body(pairs, _widths(name, y, x, axis))
-    return pairs if dx is None else mul.body(pairs, dx)
+    return pairs
+
+
+def _half(areas: Array, dx: Scalar | None) -> Array:
+    return true_divide.body(areas if dx is None else mul.body(areas, dx), 2)
 
 
 @op(method=False, alias="trapz")
@@ -168,7 +173,12 @@ def trapezoid(y: Array, x: Array | None = None, *, dx: Scalar | None = None, dim
     Raises: RuntimeError where x does not fit; TypeError for both x and dx.
     """
     axis = _args.dim(dim, y.ndim, "trapezoid")
-    return true_divide.body(sum.body(_twice_areas("trapezoid", y, x, dx, axis), axis), 2)
+    twice = _twice_areas("trapezoid", y, x, dx, axis)
+    if x is not None or y.shape[axis] == 0:
+        return _half(sum.body(twice, axis), dx)
+    first, last = jnp.take(y, 0, axis), jnp.take(y, -1, axis)
+    inner = sum.body(y, axis) - _half(first + last, None)  # as torch adds bytes up: in a wider dtype, but for the ends
+    return inner if dx is None else mul.body(inner, dx)
 
 
 @op(method=False)
@@ -179,4 +189,4 @@ def cumulative_trapezoid(y: Array, x: Array | None = None, *, dx: Scalar | None 
     Raises: RuntimeError where x does not fit; TypeError for both x and dx.
     """
     axis = _args.dim(dim, y.ndim, "cumulative_trapezoid")
-    return true_divide.body(cumsum.body(_twice_areas("cumulative_trapezoid", y, x, dx, axis), axis), 2)
+    return _half(cumsum.body(_twice_areas("cumulative_trapezoid", y, x, dx, axis), axis), dx)

@@ -99,6 +99,7 @@ def _triangle(input: Array, diagonal: int, lower: bool, name: str) -> Array:
     _args.check(input.ndim >= 2, f"{name}(): expected at least 2 dimensions, got {input.ndim}", RuntimeError)
     shape = input.shape[-2:]
     row, column = (jax.lax.broadcasted_iota(np.int32, shape, i) for i in (0, 1))
+    diagonal = max(-(2**31), min(diagonal, 2**31 - 1))
     kept = column - row <= diagonal if lower else column - row >= diagonal
     return jnp.where(kept, input, jnp.zeros((), input.dtype))
 
@@ -140,7 +141,7 @@ def diagonal_scatter(input: Array, src: Array, offset: int = 0, dim1: int = 0, d
     moved = jnp.moveaxis(input, (one, two), (-2, -1))
     shape = _strip(moved, offset).shape
     _args.check(src.shape == shape, f"diagonal_scatter(): expected src of shape {shape}, got {src.shape}", RuntimeError)
-    full = _along_diagonal(src.astype(input.dtype), offset)
+    full = _along_diagonal(_args.cast(src, input.dtype), offset)
     grow = [(0, n - m, 0) for n, m in zip(moved.shape[-2:], full.shape[-2:], strict=True)]  # below 0 crops
     full = jax.lax.pad(full, jnp.zeros((), full.dtype), [(0, 0, 0)] * (full.ndim - 2) + grow)
     return jnp.moveaxis(jnp.where(_on_diagonal(moved, offset), full, moved), (-2, -1), (one, two))

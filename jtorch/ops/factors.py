@@ -338,6 +338,10 @@ def _permutation(pivots: Array, size: int) -> Array:
     return jax.vmap(one)(flat).reshape(*pivots.shape[:-1], size)
 
 
+def _check_pivots(name: str, pivots: Array) -> None:
+    _args.check(pivots.dtype == np.int32, f"{name}(): expected pivots of dtype int32, got {pivots.dtype}", RuntimeError)
+
+
 @op(method=False, function=False)
 def linalg_lu_solve(LU: Array, pivots: Array, B: Array, *, left: bool = True, adjoint: bool = False) -> Array:
     """The X of `A @ X = B` (or `X @ A = B`, or with the adjoint of A), from the LU factors of A.
@@ -346,6 +350,7 @@ def linalg_lu_solve(LU: Array, pivots: Array, B: Array, *, left: bool = True, ad
     Raises: RuntimeError where the sizes do not match.
     """
     matrices("lu_solve", LU)
+    _check_pivots("linalg.lu_solve", pivots)
     if not left:
         return transposed(linalg_lu_solve.body(LU, pivots, transposed(B), adjoint=not adjoint))
     order = _permutation(pivots, LU.shape[-1])
@@ -392,6 +397,7 @@ def lu_permutation(LU_data: Array, LU_pivots: Array) -> Array:
 
     Shape: (*, M, N), (*, K) -> (*, M, M)
     """
+    _check_pivots("lu_unpack", LU_pivots)
     rows = LU_data.shape[-2]
     order = _permutation(LU_pivots, rows)
     return _args.cast(order[..., None, :] == jnp.arange(rows)[:, None], LU_data.dtype)

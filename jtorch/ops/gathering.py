@@ -158,14 +158,20 @@ def take(input: Array, index: Array) -> Array:
     return input.reshape(-1).at[index].get(mode="fill")
 
 
-@op
+def _check_take_along(input: Array, indices: Array, dim: int | None = None) -> None:
+    if dim is None:
+        check_range("take_along_dim", indices, input.size, 0, RuntimeError)
+
+
+@op(validate=_check_take_along)
 def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Array:
     """The elements that the indices name along a dimension, the other dimensions broadcast.
 
     Without `dim` those of the flattened input.
 
     Shape: (A*, L, B*), (A*, I, B*) -> (A*, I, B*)
-    Raises: RuntimeError where the dtype is not int64, the dimensions differ in number, or there is nothing to take.
+    Raises: RuntimeError where the dtype is not int64, the dimensions differ in number, or there is nothing to take; without
+        `dim` also for a place out of range, negative ones being out.
     """
     require_index("take_along_dim", indices)
     if dim is None:

@@ -346,7 +346,7 @@ def binary_cross_entropy(
     return reduced("binary_cross_entropy", loss, reduction, size_average, reduce).astype(input.dtype)
 
 
-@op(method=False, function=False, promote="same")
+@op(method=False, function=False)
 def binary_cross_entropy_with_logits(
     input: Array,
     target: Array,
@@ -360,20 +360,24 @@ def binary_cross_entropy_with_logits(
 
     Args:
         pos_weight: factors for the positive part, broadcast against the target.
-    Shape: (*), (*) -> (), or (*) without reduction
+    Shape: (*), (*) -> (), or (*) without reduction; in the dtype of the target
     Raises:
         ValueError: the shapes differ.
+        RuntimeError: the target is of integers or bools.
     """
     name = "binary_cross_entropy_with_logits"
     same = input.shape == target.shape
     _args.check(same, f"{name}(): expected target of shape {input.shape}, got {target.shape}")
+    require_float(name, input)
+    floats = f"{name}(): expected a target of a float dtype, got {target.dtype}"
+    _args.check(_args.is_float(target.dtype), floats, RuntimeError)
     x, t = wide(input), wide(target)
     broadcast(name, *(a for a in (input, weight, pos_weight) if a is not None))
     positive = 1.0 if pos_weight is None else 1 + (wide(pos_weight) - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:
         loss = loss * wide(weight)
-    return reduced(name, loss, reduction, size_average, reduce).astype(input.dtype)
+    return reduced(name, loss, reduction, size_average, reduce).astype(target.dtype)
 
 
 @op(method=False, function=False)

@@ -151,17 +151,17 @@ def projected_heads(
     _, batch, width = q.shape
     if bias_k is not None:
         k, v = (jnp.concatenate([x, jnp.broadcast_to(b, (1, batch, width))]) for x, b in ((k, bias_k), (v, bias_v)))
-    q, k, v = (x.reshape(-1, batch, heads, width // heads).transpose(1, 2, 0, 3) for x in (q, k, v))
-    k = k if static_k is None else static_k.reshape(batch, heads, -1, width // heads)
-    v = v if static_v is None else static_v.reshape(batch, heads, -1, width // heads)
+    q, k, v = (x.reshape(x.shape[0], batch, heads, width // heads).transpose(1, 2, 0, 3) for x in (q, k, v))
+    k = k if static_k is None else static_k.reshape(batch, heads, static_k.shape[1], width // heads)
+    v = v if static_v is None else static_v.reshape(batch, heads, static_v.shape[1], width // heads)
     if add_zero_attn:
         k, v = (jnp.pad(x, [(0, 0), (0, 0), (0, 1), (0, 0)]) for x in (k, v))
     return q, k, v
 
 
 def _joined_heads(x: Array, weight: Array, bias: Array | None, batched: bool) -> Array:
-    batch, _, length, _ = x.shape
-    out = linear(x.transpose(2, 0, 1, 3).reshape(length, batch, -1), weight, bias)
+    batch, heads, length, width = x.shape
+    out = linear(x.transpose(2, 0, 1, 3).reshape(length, batch, heads * width), weight, bias)
     return out if batched else out[:, 0]
 
 

@@ -44,13 +44,22 @@ def _per_channel(x: Array | None, ndim: int) -> Array | None:
     return None if x is None else x.reshape(1, -1, *[1] * (ndim - 2))
 
 
+def _check_dtypes(name: str, input: Array, **arrays: Array | None) -> None:
+    """Raise torch's RuntimeError unless every array that is given has the input's dtype, or float32 beside a 16-bit one."""
+    for what, array in arrays.items():
+        fits = array is None or array.dtype in (input.dtype, wide(input).dtype)
+        given = getattr(array, "dtype", None)
+        _args.check(fits, f"{name}(): expected {what} of dtype {input.dtype}, got {given}", RuntimeError)
+
+
 def _check_channels(name: str, input: Array, **arrays: Array | None) -> None:
-    """Raise unless every array that is given has one number a channel."""
+    """Raise unless every array that is given has one number a channel, of a dtype that suits the input."""
+    _check_dtypes(name, input, **arrays)
     channels = input.shape[1]
     for what, array in arrays.items():
-        given = None if array is None else array.size
-        message = f"{name}(): expected {what} of {channels} elements, got {given}"
-        _args.check(given is None or given == channels, message, RuntimeError)
+        given = (channels,) if array is None else array.shape
+        message = f"{name}(): expected {what} of {channels} elements, got shape {given}"
+        _args.check(given == (channels,), message, RuntimeError)
 
 
 def _renew(running: Array | None, new: Array, momentum: Scalar) -> Array:
@@ -191,6 +200,8 @@ def instance_norm(
     Differs: running statistics that are plain arrays cannot be written and stay as they are; give Tensors.
     Source: Ulyanov et al., arXiv 1607.08022 (2016).
     """
+    both = (running_mean is None) == (running_var is None)
+    _args.check(both, "instance_norm(): expected running_mean and running_var, or neither, got one of them")
     if not use_input_stats:
         given = running_mean is not None and running_var is not None
         message = "instance_norm(): expected running_mean and running_var without input statistics, got None"
@@ -275,6 +286,7 @@ def layer_norm(
     """
     axes = _trailing("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     require_float("layer_norm", input)
+    _check_dtypes("layer_norm", input, weight=weight, bias=bias)
     if input.size == 0:
         return input
     ones = thin(input.shape, axes)
@@ -326,6 +338,9 @@ def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Sca
     if input.size == 0:
         return input
     _args.check(size > 0, f"local_response_norm(): expected size > 0, got {size}", RuntimeError)
+    wide_enough = _args.is_float(input.dtype) or input.dtype == _args.long_dtype()  # for sums
+    _args.check(wide_enough, f"local_response_norm(): expected floats or int64, got {input.dtype}", NotImplementedError)
+    alpha, beta, k = (_args.scalar("local_response_norm", x, _args.default_float()) for x in (alpha, beta, k))
     x = wide(input)
     total = _over_neighbours(x * x, size // 2, (size - 1) // 2)
     if _args.is_integral(x.dtype):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
-from jtorch.ops._matrices import matrices, precision_for, transposed
+from jtorch.ops._matrices import matrices, precision_for, same_dtype, transposed
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._results import result_of
 
@@ -140,6 +140,7 @@ def ormqr(input: Array, tau: Array, other: Array, left: bool = True, transpose: 
     shapes = f"{input.shape}, {tau.shape} and {other.shape}"
     _args.check(fits, f"ormqr(): expected matrices that match and {count} factors, got {shapes}", RuntimeError)
     matrices("ormqr", input, square=False)
+    same_dtype("ormqr", input, tau, other)
     if left:
         return _reflected(input, tau, other, transpose)
     return transposed(_reflected(input, tau, transposed(other), not transpose))

@@ -4,6 +4,7 @@ The largest element is found by comparing strided slices, one for each place of 
 kept, so that a gradient goes to one element, the first, as in torch.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
+from jtorch.ops._elementwise import require
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._windows import Windows, windows
 from jtorch.ops.indexing import overwrite
@@ -46,9 +48,13 @@ def _largest_at(elements: Sequence[Array], positions: Sequence[np.ndarray], star
 
 def _taken(input: Array, index: Array, nd: int) -> Array:
     """The elements at flat positions in the last `nd` dimensions."""
-    lead = input.shape[:-nd]
-    found = jnp.take_along_axis(input.reshape(*lead, -1), index.reshape(*lead, -1), axis=-1, mode="promise_in_bounds")
+    found = jnp.take_along_axis(_lined(input, nd), _lined(index, nd), axis=-1, mode="promise_in_bounds")
     return found.reshape(index.shape)
+
+
+def _lined(x: Array, nd: int) -> Array:
+    """The last `nd` dimensions as one; others may be empty."""
+    return x.reshape(*x.shape[:-nd], math.prod(x.shape[-nd:]))
 
 
 def _pooled(input: Array, nd: int, value: Callable, index: Callable) -> Array:
@@ -109,6 +115,7 @@ def adaptive_bounds(size: int, out: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _adaptive_max_pool(name: str, input: Array, output_size: Any, nd: int, return_indices: bool) -> Any:
+    require(name, input.dtype, "if")
     out = _adaptive_size(name, input, output_size, nd)
     size = input.shape[-nd:]
     if 0 not in out and all(n % o == 0 for n, o in zip(size, out, strict=True)):
@@ -117,7 +124,7 @@ def _adaptive_max_pool(name: str, input: Array, output_size: Any, nd: int, retur
     places = _adaptive_places(size, out)
 
     def index(x):
-        flat = x.reshape(*x.shape[:-nd], -1)
+        flat = _lined(x, nd)
         elements = [flat[..., p.reshape(-1)].reshape(*x.shape[:-nd], *out) for p in places]
         return _largest_at(elements, places, places[0], _lowest(x.dtype))
 
@@ -148,6 +155,7 @@ def _declare_max(nd: int) -> tuple[Any, Any]:
         padding: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> tuple[Array, Array]:  # fmt: skip
+        require(f"max_pool{nd}d", input.dtype, "if")
         w = windows(f"max_pool{nd}d", input, nd, kernel_size, stride, padding, dilation, ceil_mode)
         return _max_pool(input, w, True)
 
@@ -156,6 +164,7 @@ def _declare_max(nd: int) -> tuple[Any, Any]:
         padding: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Array:  # fmt: skip
+        require(f"max_pool{nd}d", input.dtype, "if")
         w = windows(f"max_pool{nd}d", input, nd, kernel_size, stride, padding, dilation, ceil_mode)
         return _max_pool(input, w, return_indices)
 

@@ -257,8 +257,10 @@ def dist(input: Array, other: Array, p: int | float = 2) -> Array:
     """The norm of order p of `input - other`.
 
     Shape: (*), (*) -> (), broadcast
-    Raises: RuntimeError for integers.
+    Raises: RuntimeError for integers, and for bools beside floats.
     """
+    numbers = jnp.bool_ not in (input.dtype, other.dtype)
+    _args.check(numbers, "dist(): expected numbers, got bools", RuntimeError)
     return _distance(input, other, p)
 
 

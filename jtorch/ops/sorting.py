@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import require
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops._reducing import along, iota, pick, shaped
 from jtorch.ops._results import result_of
@@ -147,6 +148,7 @@ def kthvalue(input: Array, k: int, dim: int = -1, keepdim: bool = False) -> KthV
     Shape: (*) -> (* without dim), (* without dim)
     Raises: RuntimeError where k is out of range; IndexError where the dimension is empty.
     """
+    require("kthvalue", input.dtype, "if")
     x, axis = along(input, dim, "kthvalue")
     _args.check(1 <= k <= x.shape[axis], f"kthvalue(): expected k in 1 .. {x.shape[axis]}, got {k}", RuntimeError)
     index = jax.lax.slice_in_dim(order(x, axis), k - 1, k, axis=axis)
