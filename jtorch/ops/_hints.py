@@ -31,7 +31,9 @@ def refused_types(hints: dict[str, Any]) -> dict[str, frozenset]:
 
 
 def suits(value: Any, hint: Any) -> bool:
-    """Whether a static argument is of an annotated type, by torch's rules: a bool is no int, and an int is a float.
+    """Whether a static argument is of an annotated type, by torch's rules.
+
+    A bool is no int, an int is a float, and one int stands for a sequence of one.
 
     Annotations that torch's own parser would not know, such as those of functions, suit everything.
     """
@@ -39,7 +41,8 @@ def suits(value: Any, hint: Any) -> bool:
         return any(suits(value, each) for each in typing.get_args(hint))
     if is_sequence(hint):
         (element,) = typing.get_args(hint) or (Any,)
-        return isinstance(value, tuple) and all(suits(x, element) for x in value)
+        one = element is int and suits(value, int)
+        return one or (isinstance(value, tuple) and all(suits(x, element) for x in value))
     if hint is int:
         return hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
     if hint is float:
