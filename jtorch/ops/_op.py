@@ -237,10 +237,17 @@ class Op(_Flags):
                 return cast.finish(_autocast.without(apply, body, cast.apply(values, self.name), static))
             except Exception:
                 self._programs.pop(key, None)
+                self._check_given(values)
                 raise
 
         program = self._programs[key] = Program(run, self._node_name(static), self.eager, self.tuned)
         return program
+
+    def _check_given(self, values: tuple) -> None:
+        """Raise torch's error where None was given for a number."""
+        for name, value in zip(self.traced, values, strict=True):
+            if value is None and type(None) not in flat_hint(self._hints[name]):
+                self._refuse(name, "Number", type(value))
 
     def _node_name(self, static: tuple) -> str:
         return self.name if self.node is None else self.node(*static)
@@ -328,7 +335,20 @@ class Derived(_Flags):
                 return _into(kwargs.pop("out"), _autocast.without(self.body, *args, **kwargs), self)
         if self.casts is not None and _autocast.running.on:
             return _autocast.called(self, args, kwargs, registry["_to_copy"])
-        return self.body(*args, **kwargs)
+        try:
+            return self.body(*args, **kwargs)
+        except AttributeError as error:
+            self._check_given(error.obj, args, kwargs)
+            raise
+
+    def _check_given(self, lacking: Any, args: tuple, kwargs: dict) -> None:
+        """Raise torch's error if the object that lacked an attribute is an argument that is no tensor."""
+        if lacking is not None and type(lacking) not in NUMBERS:
+            return
+        for place, value in enumerate((*args, *kwargs.values()), 1):
+            if value is lacking:
+                kind = type(value).__name__
+                raise TypeError(f"{self.name}(): argument {place} must be Tensor, not {kind}") from None
 
     __get__ = Op.__get__
     __repr__ = Op.__repr__

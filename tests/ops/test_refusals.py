@@ -24,6 +24,9 @@ REFUSED = {
     "a float among sizes": lambda t: _f(t).conv_transpose2d(
         _ones(t, 1, 2, 4, 4), _ones(t, 2, 2, 3, 3), stride=(2, 1.0)
     ),
+    "None for a number": lambda t: t.addmm(_ones(t, 2, 2), _ones(t, 2, 2), _ones(t, 2, 2), beta=None),
+    "None among tensors": lambda t: t.broadcast_tensors(_ones(t, 2), None),
+    "a number for a tensor": lambda t: t.cartesian_prod(2),
     "weights of layer_norm in float64": lambda t: _f(t).layer_norm(_ones(t, 2, 4), (4,), _ones(t, 4, dtype="float64")),
     "weights of layer_norm in float16": lambda t: _f(t).layer_norm(_ones(t, 2, 4), (4,), _ones(t, 4, dtype="float16")),
     "float64 beside weights in float32": lambda t: _f(t).group_norm(_ones(t, 2, 4, dtype="float64"), 2, _ones(t, 4)),
