@@ -10,7 +10,6 @@ Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op_
 types of the traced arguments; that is how Tensor records on its tape, and how other types can join.
 """
 
-import dataclasses
 import inspect
 import types
 import typing
@@ -21,6 +20,7 @@ import jax
 from jax.core import Tracer
 
 from jtorch.ops import _args, _autocast
+from jtorch.ops._binding import UNSEEN, define, freeze, handler_of, handlers, respell, static_text
 from jtorch.ops._hints import NUMBERS, flat_hint, is_sequence, refused_types, suits, told
 from jtorch.ops._kept import Kept
 from jtorch.ops._program import Program, spread, unspread
@@ -46,19 +46,6 @@ host_source: list[Callable[["Op", tuple, tuple, Any], Any]] = []
 
 boxes: list[Callable[[Array], Any]] = []
 """What becomes of the result of numbers alone, which have no type to say it: the Tensor that torch's `add(1, 2)` gives."""
-
-_HASHABLE = frozenset((bool, int, float, str, type(None)))
-_handlers: dict[type, Callable | None] = {}
-_UNSEEN = object()
-_SPELLINGS = {
-    "axis": "dim",
-    "axes": "dims",
-    "keepdims": "keepdim",
-    "x": "input",
-    "a": "input",
-    "x1": "input",
-    "x2": "other",
-}
 
 
 class _Flags:
@@ -102,7 +89,7 @@ class Op(_Flags):
     def _read_signature(self):
         hints = self._hints = typing.get_type_hints(self.body, include_extras=True)
         traced, static, given, spread, passed = [], [], [], [], []
-        names: dict[str, Any] = {"_freeze": _freeze, "_dtype": _args.to_dtype}
+        names: dict[str, Any] = {"_freeze": freeze, "_dtype": _args.to_dtype}
         self.key_at = self.inplace_at = None
         starred = False
         for name, p in self.__signature__.parameters.items():
@@ -128,7 +115,7 @@ class Op(_Flags):
                 if name == "inplace":
                     self.inplace_at = len(static)
                 place = f"s[{len(static)}]"
-                static.append((name, _static_text(name, p, parts)))
+                static.append((name, static_text(name, p, parts)))
             star = "*" if p.kind is p.VAR_POSITIONAL else f"{name}=" if p.kind is p.KEYWORD_ONLY else ""
             passed.append(star + place)
         self.traced = tuple(traced)
@@ -139,7 +126,7 @@ class Op(_Flags):
         self._takes_numbers = bool(traced) and not (self._refused or spread) and self.key_at is None
         fitting = [name for name in traced if "fits" in flat_hint(hints[name])]
         self.bind = self._binder(", ".join(given), [text for _, text in static], fitting, names)
-        self._apply = _define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
+        self._apply = define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
     def _binder(self, given: str, static: list[str], fitting: list[str], names: dict[str, Any]) -> Callable:
         """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong or that do not fit."""
@@ -156,7 +143,7 @@ class Op(_Flags):
         values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (listed, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
         names |= {"_misplaced": self._misplaced, "_numbers": NUMBERS, "_check_fits": _args.check_fits}
-        return _define(self.name, text, names | refused)
+        return define(self.name, text, names | refused)
 
     def _misplaced(self, *values: Any) -> None:
         """Raise torch's error for the first of these arguments that has to be an array and is none."""
@@ -172,7 +159,7 @@ class Op(_Flags):
     def __call__(self, *args, **kwargs):
         generator = None
         if kwargs:
-            kwargs = _respell(self.__signature__, kwargs)
+            kwargs = respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
                 return _into(kwargs.pop("out"), _autocast.without(self, *args, **kwargs), self)
             if self.key_at is not None:
@@ -188,9 +175,9 @@ class Op(_Flags):
             if inside is not None:
                 return inside(self, traced, static)
         for value in traced:
-            handler = _handlers.get(type(value), _UNSEEN)
-            if handler is _UNSEEN:
-                handler = _handler_of(type(value))
+            handler = handlers.get(type(value), UNSEEN)
+            if handler is UNSEEN:
+                handler = handler_of(type(value))
             if handler is not None:
                 return handler(self, traced, static)
         program, flat = self.program(traced, static)
@@ -292,8 +279,8 @@ class Op(_Flags):
             if type(traced[i]) is not tuple:
                 traced = (*traced[:i], self._as_tuple(traced[i], i), *traced[i + 1 :])
             for element in traced[i] if type(traced[i]) is tuple else ():
-                handler = _handlers.get(type(element), _UNSEEN)
-                handler = _handler_of(type(element)) if handler is _UNSEEN else handler
+                handler = handlers.get(type(element), UNSEEN)
+                handler = handler_of(type(element)) if handler is UNSEEN else handler
                 if handler is not None:
                     found = handler
                     break
@@ -301,7 +288,7 @@ class Op(_Flags):
 
     def _as_tuple(self, value: Any, place: int) -> Any:
         """A sequence among the traced arguments as a tuple; None and an array, where one may be, as they are."""
-        if place in self._listed and (isinstance(value, jax.Array) or _handler_of(type(value)) is not None):
+        if place in self._listed and (isinstance(value, jax.Array) or handler_of(type(value)) is not None):
             self._refuse(self.traced[place], "tuple of Tensors", type(value))
         return value if value is None or isinstance(value, jax.Array) else tuple(value)
 
@@ -330,7 +317,7 @@ class Derived(_Flags):
 
     def __call__(self, *args, **kwargs):
         if kwargs:
-            kwargs = _respell(self.__signature__, kwargs)
+            kwargs = respell(self.__signature__, kwargs)
             if "out" in kwargs and "out" not in self.__signature__.parameters:
                 return _into(kwargs.pop("out"), _autocast.without(self.body, *args, **kwargs), self)
         if self.casts is not None and _autocast.running.on:
@@ -406,12 +393,6 @@ def _by_name(name: str) -> Any:
     return registry[name]
 
 
-def _handler_of(kind: type) -> Callable | None:
-    if kind not in _handlers:
-        _handlers[kind] = getattr(kind, "__jtorch_op__", None)
-    return _handlers[kind]
-
-
 def _into(out: Any, result: Any, op: _Flags) -> Any:
     """Deliver a result into `out=`, a tensor or a tuple of them."""
     if isinstance(out, tuple | list):
@@ -427,35 +408,3 @@ def _into(out: Any, result: Any, op: _Flags) -> Any:
         _args.check(dtypes[0] == dtypes[1], f"out=: expected a Tensor of {dtypes[0]}, got {dtypes[1]}", RuntimeError)
     take(result, op.name)
     return out
-
-
-def _respell(signature: inspect.Signature, kwargs: dict) -> dict:
-    """NumPy's names for arguments, which torch takes too, turned into torch's."""
-    known = signature.parameters
-    return {(_SPELLINGS[k] if k not in known and _SPELLINGS.get(k) in known else k): v for k, v in kwargs.items()}
-
-
-def _define(name: str, text: str, names: dict) -> Callable:
-    """A function from the text of its parameter list and body. Real parameters make calls fast and TypeErrors plain."""
-    exec(f"def {name}{text}", names)
-    return names[name]
-
-
-def _static_text(name: str, parameter: inspect.Parameter, parts: tuple) -> str:
-    """The expression that makes a static argument hashable."""
-    if "dtype" in parts:
-        return f"{name} if {name} is None else _dtype({name})"
-    simple = parts and all(x in _HASHABLE or dataclasses.is_dataclass(x) for x in parts)
-    return name if simple and parameter.kind is not parameter.VAR_POSITIONAL else f"_freeze({name})"
-
-
-def _freeze(value: Any) -> Any:
-    """A static argument as a hashable value: lists become tuples, and things that act as an index become ints."""
-    kind = type(value)
-    if kind in _HASHABLE:
-        return value
-    if isinstance(value, tuple | list):
-        return tuple(_freeze(x) for x in value)
-    if _handler_of(kind) is not None or isinstance(value, jax.Array):
-        return value.item()
-    return value
