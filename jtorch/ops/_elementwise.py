@@ -29,6 +29,15 @@ def require(name: str, dtype: Any, kinds: str, error: type[Exception] = NotImple
         _args.fail(f"{name}(): expected {expected}, got {jnp.dtype(dtype)}", error)
 
 
+def require_wide(name: str, dtype: Any) -> None:
+    """Raise as torch does unless the dtype is of floats or the widest integers, whose sums do not overflow.
+
+    Raises: NotImplementedError.
+    """
+    wide = _args.is_float(dtype) or dtype == _args.long_dtype()
+    _args.check(wide, f"{name}(): expected floats or {_args.long_dtype()}, got {dtype}", NotImplementedError)
+
+
 def computing_dtype(dtype: Any) -> Any:
     """float32 for 16-bit floats, the dtype itself otherwise."""
     return jnp.dtype(jnp.float32) if _args.is_float(dtype) and jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)

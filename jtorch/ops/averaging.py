@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import require_wide
 from jtorch.ops._op import Array, derived, op, registry
 from jtorch.ops._windows import Windows, windows
 from jtorch.ops.pooling import _adaptive_size, adaptive_bounds
@@ -48,8 +49,7 @@ def _avg_pool(
 ) -> Array:
     name = f"avg_pool{nd}d"
     _args.check(divisor != 0, f"{name}(): expected a divisor other than zero, got {divisor}", RuntimeError)
-    wide_enough = _args.is_float(input.dtype) or input.dtype == _args.long_dtype()  # for sums
-    _args.check(wide_enough, f"{name}(): expected floats or int64, got {input.dtype}", NotImplementedError)
+    require_wide(name, input.dtype)
     w = windows(name, input, nd, kernel_size, stride, padding, 1, ceil_mode)
     sums = _sums(_wide(input), w)
     if divisor is not None:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import require_wide
 from jtorch.ops._floating import require_float, wide
 from jtorch.ops._op import Array, Scalar, derived, op
 from jtorch.ops._reducing import thin
@@ -338,8 +339,7 @@ def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Sca
     if input.size == 0:
         return input
     _args.check(size > 0, f"local_response_norm(): expected size > 0, got {size}", RuntimeError)
-    wide_enough = _args.is_float(input.dtype) or input.dtype == _args.long_dtype()  # for sums
-    _args.check(wide_enough, f"local_response_norm(): expected floats or int64, got {input.dtype}", NotImplementedError)
+    require_wide("local_response_norm", input.dtype)
     alpha, beta, k = (_args.scalar("local_response_norm", x, _args.default_float()) for x in (alpha, beta, k))
     x = wide(input)
     total = _over_neighbours(x * x, size // 2, (size - 1) // 2)
