@@ -33,7 +33,8 @@ def refused_types(hints: dict[str, Any]) -> dict[str, frozenset]:
 def suits(value: Any, hint: Any) -> bool:
     """Whether a static argument is of an annotated type, by torch's rules.
 
-    A bool is no int, an int is a float, and one int stands for a sequence of one.
+    A bool is no int, an int is a float, and one int stands for a sequence of one. 0 and 1 are bools, as in those of
+    torch's functions that are written in Python.
 
     Annotations that torch's own parser would not know, such as those of functions, suit everything.
     """
@@ -48,7 +49,7 @@ def suits(value: Any, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, float | int | np.number)
     if hint is bool:
-        return isinstance(value, bool | np.bool_)
+        return isinstance(value, bool | np.bool_ | int)
     return not isinstance(hint, type) or hint in (Any, object) or isinstance(value, hint)
 
 

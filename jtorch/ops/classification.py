@@ -310,7 +310,7 @@ def _check_multi_margin(input, target, p=1, margin=1.0, weight=None, size_averag
 def multi_margin_loss(
     input: Array,
     target: Array,
-    p: int = 1,
+    p: int | float = 1,
     margin: Scalar = 1.0,
     weight: Array | None = None,
     size_average: bool | None = None,

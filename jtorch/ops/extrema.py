@@ -57,7 +57,7 @@ def _extreme(name: str, x: Array, dim: int | Sequence[int] | None, keepdim: bool
 
 
 @op
-def amax(input: Array, dim: int | Sequence[int] = (), keepdim: bool = False) -> Array:
+def amax(input: Array, dim: int | Sequence[int] | None = (), keepdim: bool = False) -> Array:
     """The greatest element over some dimensions, () meaning all. Equal ones share the gradient.
 
     Shape: (*) -> (* without dim)
@@ -67,7 +67,7 @@ def amax(input: Array, dim: int | Sequence[int] = (), keepdim: bool = False) -> 
 
 
 @op
-def amin(input: Array, dim: int | Sequence[int] = (), keepdim: bool = False) -> Array:
+def amin(input: Array, dim: int | Sequence[int] | None = (), keepdim: bool = False) -> Array:
     """The smallest element over some dimensions, () meaning all. Equal ones share the gradient.
 
     Shape: (*) -> (* without dim)

@@ -218,7 +218,13 @@ masked_softmin = _along("softmin", "The softmin of what the mask lets through, 0
 
 @op(method=False, function=False)
 def masked_normalize(
-    input: Array, ord: float, dim: int, *, eps: float = 1e-12, dtype: DType | None = None, mask: Array | None = None
+    input: Array,
+    ord: float,
+    dim: int | None,
+    *,
+    eps: float = 1e-12,
+    dtype: DType | None = None,
+    mask: Array | None = None,
 ) -> Array:
     """What the mask lets through divided by its norm along a dimension, 0 elsewhere; norms below `eps` count as that.
 

@@ -377,7 +377,7 @@ def cross_map_lrn2d(input: Array, size: int, alpha: Scalar = 1e-4, beta: Scalar 
 
 
 @op(method=False, function=False)
-def normalize(input: Array, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Array:
+def normalize(input: Array, p: float = 2.0, dim: int | Sequence[int] | None = 1, eps: float = 1e-12) -> Array:
     """The input divided by its p-norm along `dim`, or by `eps` where the norm is smaller.
 
     Shape: (*) -> (*)

@@ -1,5 +1,6 @@
 """Elements repeated or put in another order: repeat, tile, repeat_interleave, flip, roll, rot90."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._backend import on_cpu
 from jtorch.ops._op import Array, derived, op
 from jtorch.ops.shape import dtype_of, sizes_of
 
@@ -89,15 +91,26 @@ def places_by(repeats: Array, total: int) -> Array:
     return jnp.repeat(jnp.arange(repeats.shape[0], dtype=repeats.dtype), repeats, total_repeat_length=total)
 
 
-def _total(repeats: Any, length: int) -> int:
+def _total(repeats: Any, length: int, given: int | None) -> int:
+    """How many elements there will be, which has to be what is given, if anything is.
+
+    On accelerators that is taken as it is: it is given so that nobody has to wait for the repeats.
+    """
+    if given is not None and not on_cpu():
+        return given
     try:
         counts = np.asarray(repeats)
     except jax.errors.TracerArrayConversionError as error:
+        if given is not None:
+            return given
         text = "repeat_interleave(): expected output_size= where repeats is traced, got none"
         raise RuntimeError(text) from error
     _args.check(counts.ndim <= 1, "repeat_interleave(): expected repeats of at most 1 dimension", RuntimeError)
     _args.check((counts >= 0).all(), f"repeat_interleave(): expected repeats >= 0, got {counts}", RuntimeError)
-    return int(counts.sum()) * (length if counts.size == 1 else 1)
+    total = int(counts.sum()) * (length if counts.size == 1 else 1)
+    fits = given is None or given == total
+    _args.check(fits, f"repeat_interleave(): expected output_size {total}, got {given}", RuntimeError)
+    return total
 
 
 @derived
@@ -109,20 +122,18 @@ def repeat_interleave(
     With one argument, `repeat_interleave(repeats)`, the numbers of the elements instead of elements.
 
     Shape: (A*, L, B*) -> (A*, sum of the repeats, B*)
-    Raises: RuntimeError for negative repeats or the wrong number of them; or where `repeats` is traced and
-        `output_size` is not given, since the shape then depends on values.
+    Raises: RuntimeError for negative repeats or the wrong number of them, or another `output_size` than their sum; or where
+        `repeats` is traced and `output_size` is not given, since the shape then depends on values.
     """
     if repeats is None:
-        total = _total(input, input.shape[0]) if output_size is None else output_size
-        return places_by(input, total)
+        return places_by(input, _total(input, input.shape[0], output_size))
+    length = math.prod(input.shape) if dim is None else input.shape[dim] if input.ndim else 1
     if isinstance(repeats, int | np.integer):
+        _total(repeats, length, output_size)
         return repeat_each(input, int(repeats), dim)
     repeats = np.asarray(repeats) if isinstance(repeats, tuple | list) else repeats
     _args.check(_args.is_integral(dtype_of(repeats)), "repeat_interleave(): expected integer repeats", RuntimeError)
-    if output_size is None:
-        length = int(np.prod(input.shape)) if dim is None else input.shape[dim] if input.ndim else 1
-        output_size = _total(repeats, length)
-    return repeat_by(input, repeats, output_size, dim)
+    return repeat_by(input, repeats, _total(repeats, length, output_size), dim)
 
 
 @op

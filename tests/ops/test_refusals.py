@@ -52,6 +52,10 @@ REFUSED = {
     "pivots of int64": lambda t: t.lu_solve(_ones(t, 2, 1), _ones(t, 2, 2), _ones(t, 2, dtype="int64")),
     "reflections of another dtype": lambda t: t.ormqr(_ones(t, 3, 3), _ones(t, 3, dtype="float64"), _ones(t, 3, 3)),
     "the distance of bools": lambda t: t.dist(_ones(t, 3, dtype="bool"), _ones(t, 3)),
+    "another size than the repeats make": lambda t: t.repeat_interleave(
+        _ones(t, 3), t.tensor([1, 2, 1]), output_size=6
+    ),
+    "another size than a repeat makes": lambda t: _ones(t, 3).repeat_interleave(2, output_size=5),
     "a negative place in all": lambda t: t.take_along_dim(_ones(t, 2, 2), t.tensor([-1])),
 }
 
