@@ -100,7 +100,7 @@ def _total(repeats: Any, length: int, given: int | None) -> int:
         return given
     try:
         counts = np.asarray(repeats)
-    except jax.errors.TracerArrayConversionError as error:
+    except (jax.errors.TracerArrayConversionError, RuntimeError) as error:  # of an array, of a tensor
         if given is not None:
             return given
         text = "repeat_interleave(): expected output_size= where repeats is traced, got none"

@@ -88,3 +88,10 @@ def test_taken_as_by_torch(name):
     for mine, yours in zip(got, expected, strict=True):
         assert str(mine.dtype) == str(yours.dtype)
         assert np.asarray(mine) == pytest.approx(yours.numpy())
+
+
+def test_repeats_that_are_not_known_take_their_size_on_trust():
+    repeat = jtorch.compile(lambda x, repeats: x.repeat_interleave(repeats, output_size=6))
+    assert repeat(jtorch.arange(3), jtorch.tensor([1, 2, 3])).tolist() == [0, 1, 1, 2, 2, 2]
+    with pytest.raises(RuntimeError, match="output_size= where repeats is traced"):
+        jtorch.compile(lambda x, repeats: x.repeat_interleave(repeats))(jtorch.arange(3), jtorch.tensor([1, 2, 3]))
