@@ -90,7 +90,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     plain = tensor.detach().resolve_conj().resolve_neg()
     if plain.dtype == torch.bfloat16:
         return plain.to(torch.float32).numpy().astype(jax.numpy.bfloat16)
-    return np.array(plain.numpy(), copy=True)
+    return np.array(plain.numpy(), dtype_here(plain.dtype), copy=True)
 
 
 def to_torch(value: Any) -> Any:

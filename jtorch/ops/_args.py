@@ -194,7 +194,8 @@ def check_fits(name: str, value: Any, dtype: Any, infinite: bool = False) -> Non
     if infinite and is_float(dtype) and dtype.itemsize < 4:
         dtype = np.dtype(np.float32)
     if dtype != np.bool_ and not _fits(value, dtype):
-        fail(f"{name}(): expected a value that {dtype} can hold, got {value}", RuntimeError)
+        more = "; JAX_ENABLE_X64=1 brings int64" if dtype == long_dtype() == np.int32 else ""
+        fail(f"{name}(): expected a value that {dtype} can hold, got {value}{more}", RuntimeError)
 
 
 def scalar(name: str, value: Any, dtype: Any) -> Array:
