@@ -340,8 +340,9 @@ def local_response_norm(input: Array, size: int, alpha: Scalar = 1e-4, beta: Sca
         return input
     _args.check(size > 0, f"local_response_norm(): expected size > 0, got {size}", RuntimeError)
     require_wide("local_response_norm", input.dtype)
-    alpha, beta, k = (_args.scalar("local_response_norm", x, _args.default_float()) for x in (alpha, beta, k))
     x = wide(input)
+    dtype = x.dtype if _args.is_float(x.dtype) else _args.default_float()
+    alpha, beta, k = (_args.scalar("local_response_norm", number, dtype) for number in (alpha, beta, k))
     total = _over_neighbours(x * x, size // 2, (size - 1) // 2)
     if _args.is_integral(x.dtype):
         input, mean = input.astype(_args.default_float()), (total // size).astype(_args.default_float())
