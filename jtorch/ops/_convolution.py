@@ -9,17 +9,17 @@ transposes it.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
 from jtorch.ops import _args
 from jtorch.ops._backend import kept, on_cpu
 from jtorch.ops._op import Array
+from jtorch.ops._products import added
 from jtorch.ops._windows import FEW, blocks_of
 
 LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
@@ -202,12 +202,6 @@ def _product_jvp(primals, tangents):
 
 def _product_by_image(x: Array, w: Array) -> Array:
     return jnp.matmul(jnp.broadcast_to(w, (len(x), *w.shape)), x, precision=_args.precision())
-
-
-def added(y: Array, tangents: Sequence, *forms: Callable) -> Array:
-    """The tangent of a product: what each form makes of its factor's tangent, where there is one."""
-    terms = [form(t) for form, t in zip(forms, tangents, strict=True) if not isinstance(t, SymbolicZero)]
-    return functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(y)
 
 
 def _by_depth(x: Array, w: Array, window: Window) -> Array:

@@ -17,6 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array
+from jtorch.ops._products import weighed
 
 
 class Weights(NamedTuple):
@@ -44,10 +45,8 @@ class Kind(NamedTuple):
 
 def product(x: Array, weight: Array) -> Array:
     """`x @ weight.T`, of 16-bit weights in float32."""
-    contract = (((x.ndim - 1,), (1,)), ((), ()))
     kept = wide(weight).dtype if weight.dtype.itemsize < 4 else None
-    x = x.astype(weight.dtype)
-    return jax.lax.dot_general(x, weight, contract, precision=precision_for(weight.dtype), preferred_element_type=kept)
+    return weighed(x.astype(weight.dtype), weight, 1, precision_for(weight.dtype), kept)
 
 
 def _gate_sums(h: Array, weights: Weights) -> Array:

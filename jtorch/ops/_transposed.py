@@ -13,8 +13,9 @@ from jax import lax
 
 from jtorch.ops import _args
 from jtorch.ops._backend import on_cpu
-from jtorch.ops._convolution import LAYOUT, Window, added, convolve_on_cpu, native, pad_spatial
+from jtorch.ops._convolution import LAYOUT, Window, convolve_on_cpu, native, pad_spatial
 from jtorch.ops._op import Array
+from jtorch.ops._products import added
 
 _TOGETHER = 2  # channels in a group up to which all groups are one convolution
 

@@ -8,13 +8,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._matrices import accumulator, need, precision_for, same_dtype
 from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._products import weighed
 
 
 def product(name: str, a: Array, b: Array, wide: bool = False) -> Array:
@@ -26,6 +26,8 @@ def product(name: str, a: Array, b: Array, wide: bool = False) -> Array:
     lead = zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)
     need(all(m == n or 1 in (m, n) for m, n in lead), name, "batch sizes that broadcast", a, b)
     kept = accumulator(a.dtype) if wide else None
+    if b.ndim == 2:
+        return weighed(a, b, 0, precision_for(a.dtype), kept)
     return jnp.matmul(a, b, precision=precision_for(a.dtype), preferred_element_type=kept)
 
 
@@ -225,10 +227,8 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     same_dtype("linear", input, weight, bias)
     fits = input.ndim and weight.ndim in (1, 2) and input.shape[-1] == weight.shape[-1]
     need(bool(fits), "linear", "an input whose last size is that of the weight", input, weight)
-    contract = (((input.ndim - 1,), (weight.ndim - 1,)), ((), ()))
     kept = None if bias is None else accumulator(input.dtype)
-    precision = precision_for(input.dtype)
-    out = jax.lax.dot_general(input, weight, contract, precision=precision, preferred_element_type=kept)
+    out = weighed(input, weight, weight.ndim - 1, precision_for(input.dtype), kept)
     return out if bias is None else _plus("linear", bias, weight, out, 1, 1)
 
 

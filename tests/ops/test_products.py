@@ -1,0 +1,86 @@
+"""Products with large weights, whose gradient is computed in a form of its own on CPUs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import jtorch
+from jtorch import ops
+
+CALLS = {"linear": lambda t, x, w: t.nn.functional.linear(x, w.T), "matmul": lambda t, x, w: t.matmul(x, w)}
+ROWS, INNER, OUTER = (2, 70), 130, 140
+
+
+def _numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _form(name):
+    return lambda x, w: CALLS[name](jtorch, x, w)
+
+
+def _agree(found, expected):
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients_to_second_order(name):
+    arrays = (
+        _numbers(*ROWS, INNER),
+        _numbers(INNER, OUTER, seed=1),
+        _numbers(*ROWS, OUTER, seed=2),
+        _numbers(INNER, OUTER, seed=3),
+    )
+
+    def both(library):
+        x, w, cotangent, other = map(library.from_numpy, arrays)
+        x.requires_grad_(), w.requires_grad_()
+        grads = library.autograd.grad(CALLS[name](library, x, w), (x, w), cotangent, create_graph=True)
+        return [*grads, *library.autograd.grad((grads[1] * other).sum() + (grads[0] ** 2).sum(), (x, w))]
+
+    for found, expected in zip(both(jtorch), both(torch), strict=True):
+        _agree(found.detach().numpy(), expected.detach().numpy())
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("which", [(1, 0), (0, 1), (1, 1)])
+def test_tangents_of_either_factor(name, which):
+    x, w, dx, dw = (
+        _numbers(*ROWS, INNER),
+        _numbers(INNER, OUTER, seed=1),
+        _numbers(*ROWS, INNER, seed=2),
+        _numbers(INNER, OUTER, seed=3),
+    )
+    moved = [k for k in range(2) if which[k]]
+
+    def of(*given):
+        factors = [x, w]
+        for k, value in zip(moved, given, strict=True):
+            factors[k] = value
+        return _form(name)(*map(jnp.asarray, factors))
+
+    y, tangent = jax.jvp(of, [(x, w)[k] for k in moved], [(dx, dw)[k] for k in moved])
+    _agree(y, x @ w)
+    _agree(tangent, which[0] * (dx @ w) + which[1] * (x @ dw))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients_of_each_example(name):
+    x, w = _numbers(3, *ROWS, INNER), _numbers(INNER, OUTER, seed=1)
+    found = jax.vmap(jax.grad(lambda w, x: _form(name)(x, w).sum()), (None, 0))(w, x)
+    _agree(found, np.broadcast_to(x.sum((1, 2))[:, :, None], (3, INNER, OUTER)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "written"), [(140, "float32", True), (2, "float32", False), (140, "float16", False)]
+)
+def test_only_the_gradient_of_large_weights_has_a_factor_written_out(rows, dtype, written):
+    x, w = jnp.zeros((rows, INNER), dtype), jnp.zeros((OUTER, INNER), dtype)
+    for jaxpr, here in (
+        (jax.make_jaxpr(ops.linear)(x, w), False),
+        (jax.make_jaxpr(jax.grad(lambda x: ops.linear(x, w).sum()))(x), False),
+        (jax.make_jaxpr(jax.grad(lambda w: ops.linear(x, w).sum()))(w), written),
+    ):
+        assert ("optimization_barrier" in str(jaxpr)) == (here and jax.default_backend() == "cpu")
