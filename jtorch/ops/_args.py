@@ -144,14 +144,15 @@ def _number_dtype(value: Any) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(wide)
 
 
-def cast(x: Array, dtype: Any) -> Array:
-    """The array in another dtype; complex to real keeps the real part, but bools tell of both parts.
+def cast(x: Any, dtype: Any) -> Array:
+    """An array or number in another dtype; complex to real keeps the real part, but bools tell of both parts.
 
     Floats beyond an integer dtype, and NaN, become what they do in torch on a CPU.
 
     Of the product of converted bools and x XLA makes a choice between x and 0, also where x is NaN or infinite. Chosen numbers
     it multiplies.
     """
+    x = jnp.asarray(x)
     if x.dtype == jnp.bool_ and is_inexact(dtype):
         return jnp.where(x, jnp.ones((), dtype), jnp.zeros((), dtype))
     if is_complex(x.dtype) and not is_complex(dtype):
@@ -231,7 +232,7 @@ def promote(*values: Any, to_float: bool = False) -> tuple:
     dtype = result_type(*(x for x in values if x is not None))
     if to_float and is_integral(dtype):
         dtype = default_float()
-    return tuple(x if x is None else cast(jnp.asarray(x), dtype) for x in values)
+    return tuple(x if x is None else cast(x, dtype) for x in values)
 
 
 def can_cast(source: Any, target: Any) -> bool:

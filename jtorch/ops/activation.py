@@ -48,7 +48,7 @@ def relu6(input: Array, inplace: bool = False) -> Array:
 
 def _limited(input: Array, low: Scalar, high: Scalar) -> Array:
     """`input` held inside the bounds; its gradient is 0 at the bounds themselves, unlike that of clamp."""
-    low, high = (_args.cast(jnp.asarray(x), input.dtype) for x in (low, high))
+    low, high = (_args.cast(x, input.dtype) for x in (low, high))
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
 
@@ -78,7 +78,7 @@ def threshold(input: Array, threshold: Fitting, value: Fitting, inplace: bool = 
     """
     allowed = input.dtype != jnp.bool_ and not _args.is_complex(input.dtype)
     _args.check(allowed, f"threshold(): expected real numbers, got {input.dtype}", NotImplementedError)
-    threshold, value = (_args.cast(jnp.asarray(x), input.dtype) for x in (threshold, value))
+    threshold, value = (_args.cast(x, input.dtype) for x in (threshold, value))
     return jnp.where(input <= threshold, value, input)
 
 

@@ -327,7 +327,7 @@ def full_like(input: Array, fill_value: Scalar, *, dtype: DType | None = None, m
     Shape: (*) -> (*)
     Raises: RuntimeError for a value that the dtype cannot hold.
     """
-    return jnp.broadcast_to(_args.cast(jnp.asarray(fill_value), dtype or input.dtype), input.shape)
+    return jnp.broadcast_to(_args.cast(fill_value, dtype or input.dtype), input.shape)
 
 
 @op(method=False)
@@ -339,7 +339,7 @@ def fill(input: Array, value: Fitting) -> Array:
     """
     ndim = jnp.ndim(value)
     _args.check(ndim == 0, f"fill(): expected a number or a 0-d array as value, got {ndim} dimensions", RuntimeError)
-    return jnp.broadcast_to(_args.cast(jnp.asarray(value), input.dtype), input.shape)
+    return jnp.broadcast_to(_args.cast(value, input.dtype), input.shape)
 
 
 def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: Any = None) -> Array:

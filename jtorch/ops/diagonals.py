@@ -163,4 +163,4 @@ def fill_diagonal(input: Array, fill_value: Fitting, wrap: bool = False) -> Arra
     on = jnp.ones(input.shape, bool)
     for place in places[1:]:
         on &= place == places[0]
-    return jnp.where(on, _args.cast(jnp.asarray(fill_value), input.dtype), input)
+    return jnp.where(on, _args.cast(fill_value, input.dtype), input)

@@ -170,11 +170,6 @@ def add_at(input: Array, at: Any, value: Array) -> Array:
     return wide(input).at[at].add(wide(value)).astype(input.dtype)
 
 
-def as_dtype(value: Any, dtype: Any) -> Array:
-    """A value to be written, in the dtype of what it is written into."""
-    return _args.cast(jnp.asarray(value), dtype)
-
-
 def _fitted(value: Array, shape: tuple) -> Array:
     """A value broadcast to the place it is written to; dimensions of size 1 in front fall away."""
     while value.ndim > len(shape) and value.shape[0] == 1:
@@ -269,7 +264,7 @@ def setitem(
     Raises: RuntimeError where the value does not fit.
     """
     places, indices = _halves(arrays, spec)
-    value = as_dtype(value, input.dtype)
+    value = _args.cast(value, input.dtype)
     if not spec.advanced:
         *_, shape = _region(input.shape, spec.basic, places)
         return _paste(input, _fitted(value, shape), spec.basic, places)

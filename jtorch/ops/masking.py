@@ -7,7 +7,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Fitting, derived, op
-from jtorch.ops.indexing import as_dtype, gather_counted
+from jtorch.ops.indexing import gather_counted
 from jtorch.ops.shape import broadcast_shapes, broadcast_to, dtype_of
 from jtorch.ops.subscript import concrete, encode
 
@@ -30,7 +30,7 @@ def masked_fill(input: Array, mask: Array, value: Fitting) -> Array:
     real = _args.is_complex(input.dtype) or given.aval.weak_type or not _args.is_complex(given.dtype)
     _args.check(real, f"masked_fill(): expected a value for {input.dtype}, got {given.dtype}", RuntimeError)
     broadcast_shapes(input.shape, mask.shape)
-    return jnp.where(mask, as_dtype(value, input.dtype), input)
+    return jnp.where(mask, _args.cast(value, input.dtype), input)
 
 
 def _check_masked_scatter(input: Array, mask: Array, source: Array) -> None:

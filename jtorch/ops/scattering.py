@@ -15,7 +15,7 @@ import numpy as np
 from jtorch.ops import _args
 from jtorch.ops._op import Array, Fitting, op
 from jtorch.ops.gathering import check_range, flat_places, lined_up, place_dtype, require_index
-from jtorch.ops.indexing import add_at, as_dtype, overwrite, setitem
+from jtorch.ops.indexing import add_at, overwrite, setitem
 from jtorch.ops.parts import strided_places
 from jtorch.ops.subscript import encode
 
@@ -45,7 +45,7 @@ def _targets(name: str, input: Array, dim: int, index: Array, src: Array) -> tup
     at, shape, index = lined_up(name, input, dim, index)
     places = flat_places(index, shape, at).reshape(-1)
     if src.ndim == 0 and (src.aval.weak_type or src.dtype == jnp.bool_):  # a Python number
-        return input.reshape(-1), places, jnp.broadcast_to(as_dtype(src, input.dtype), places.shape)
+        return input.reshape(-1), places, jnp.broadcast_to(_args.cast(src, input.dtype), places.shape)
     return input.reshape(-1), places, _source(name, input, index, src, at)
 
 
@@ -227,7 +227,7 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Fit
     Raises: RuntimeError for an index out of range, or a source of another dtype or shape.
     """
     lined, index, source, at = _slices("index_add", input, dim, index, source)
-    added = source if isinstance(alpha, int) and alpha == 1 else source * as_dtype(alpha, source.dtype)
+    added = source if isinstance(alpha, int) and alpha == 1 else source * _args.cast(alpha, source.dtype)
     return add_at(lined, (slice(None),) * at + (index,), added).reshape(input.shape)
 
 
