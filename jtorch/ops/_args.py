@@ -199,6 +199,11 @@ def check_fits(name: str, value: Any, dtype: Any, infinite: bool = False) -> Non
         fail(f"{name}(): expected a value that {dtype} can hold, got {value}{more}", RuntimeError)
 
 
+def check_scale(name: str, value: Any, *scaled: Any) -> None:
+    """Raise torch's RuntimeError for a Python number that the common dtype of what it scales cannot hold."""
+    check_fits(name, value, result_type(*scaled), infinite=True)
+
+
 def scalar(name: str, value: Any, dtype: Any) -> Array:
     """A Scalar of an op as an array of the dtype of what it is combined with.
 

@@ -38,6 +38,18 @@ def require_wide(name: str, dtype: Any) -> None:
     _args.check(wide, f"{name}(): expected floats or {_args.long_dtype()}, got {dtype}", NotImplementedError)
 
 
+def scale_of(name: str, scale: Any, dtype: Any) -> Array:
+    """A Scalar in the dtype of what it multiplies.
+
+    Raises: RuntimeError where it is of a higher kind than the dtype (bools take integers), or a bool and the dtype is not.
+    """
+    scale = jnp.asarray(scale)
+    given, wanted = "bifc".index(kind(scale.dtype)), "bifc".index(kind(dtype))
+    allowed = given <= max(wanted, 1) and (given > 0 or wanted == 0)
+    _args.check(allowed, f"{name}(): expected a scale that suits {dtype}, got {scale.dtype}", RuntimeError)
+    return scale.astype(dtype)
+
+
 def computing_dtype(dtype: Any) -> Any:
     """float32 for 16-bit floats, the dtype itself otherwise."""
     return jnp.dtype(jnp.float32) if _args.is_float(dtype) and jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)

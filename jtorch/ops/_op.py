@@ -3,7 +3,8 @@
 `@op` reads the signature. Parameters annotated `Array`, `Scalar`, `Key` (or a sequence of arrays) are *traced*: they
 are inputs of the compiled program. All others are *static*: each new combination of them is a program of its own.
 A number is refused for an `Array`; of several `Array | Scalar` one has to be an array; a `Scalar` takes either. A `Fitting`
-is a Scalar that is written among the first argument's elements: a number that their dtype cannot hold is refused.
+is a Scalar that is written among the first argument's elements, a `Scale` multiplies the common dtype of the arguments that
+are neither: a number that the dtype cannot hold is refused.
 `@derived` registers a function made of other ops, which is not compiled by itself.
 
 Nothing here knows of Tensor. A type takes part by having a method `__jtorch_op__(op, traced, static)`, found on the
@@ -27,10 +28,11 @@ from jtorch.ops._program import Program, spread, unspread
 
 Array = jax.Array
 if typing.TYPE_CHECKING:  # inside a body these are arrays, whatever they were when it was called
-    Scalar = Fitting = Key = DType = Any
+    Scalar = Fitting = Scale = Key = DType = Any
 else:
     Scalar = Annotated[bool | int | float | complex | jax.Array, "scalar"]
     Fitting = Annotated[bool | int | float | complex | jax.Array, "scalar", "fits"]
+    Scale = Annotated[bool | int | float | complex | jax.Array, "scalar", "scales"]
     Key = Annotated[jax.Array, "key"]
     DType = Annotated[Any, "dtype"]
 
@@ -124,18 +126,22 @@ class Op(_Flags):
         self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
         self._refused = refused_types({name: hints[name] for i, name in enumerate(traced) if i not in spread})
         self._takes_numbers = bool(traced) and not (self._refused or spread) and self.key_at is None
-        fitting = [name for name in traced if "fits" in flat_hint(hints[name])]
-        self.bind = self._binder(", ".join(given), [text for _, text in static], fitting, names)
+        kinds = {name: flat_hint(hints[name]) for name in traced}
+        self.bind = self._binder(", ".join(given), [text for _, text in static], kinds, names)
         self._apply = define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
-    def _binder(self, given: str, static: list[str], fitting: list[str], names: dict[str, Any]) -> Callable:
+    def _binder(self, given: str, static: list[str], kinds: dict[str, Any], names: dict[str, Any]) -> Callable:
         """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong or that do not fit."""
         refused = {f"_refused_{name}": kinds for name, kinds in self._refused.items()}
         tests = [f"type({name}) in _refused_{name}" for name in self._refused]
         test = (" and " if NUMBERS in refused.values() else " or ").join(tests) or "False"
         guard = f"if {test}: _misplaced({', '.join(self._refused)})"
-        for name in fitting:
-            guard += f"\n if type({name}) in _numbers: _check_fits('{self.name}', {name}, {self.traced[0]}.dtype)"
+        scaled = ", ".join(name for name, kind in kinds.items() if "scales" not in kind)
+        for name, kind in kinds.items():
+            if "fits" in kind:
+                guard += f"\n if type({name}) in _numbers: _check_fits('{self.name}', {name}, {self.traced[0]}.dtype)"
+            elif "scales" in kind:
+                guard += f"\n if type({name}) in _numbers and {name} != 1: _check_scale('{self.name}', {name}, {scaled})"
         listed = [
             n if i not in self.spread else f"tuple({n}) if type({n}) is list else {n}"
             for i, n in enumerate(self.traced)
@@ -143,6 +149,7 @@ class Op(_Flags):
         values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (listed, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
         names |= {"_misplaced": self._misplaced, "_numbers": NUMBERS, "_check_fits": _args.check_fits}
+        names["_check_scale"] = _args.check_scale
         return define(self.name, text, names | refused)
 
     def _misplaced(self, *values: Any) -> None:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
-from jtorch.ops._elementwise import elementwise, kind, require, with_slopes
-from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._elementwise import elementwise, kind, require, scale_of, with_slopes
+from jtorch.ops._op import Array, Scalar, Scale, derived, op
 from jtorch.ops.pointwise import reciprocal
 
 # sums and products
@@ -16,18 +16,12 @@ from jtorch.ops.pointwise import reciprocal
 
 def _times(name: str, scale: Scalar | None, y: Array) -> Array:
     """`scale * y`, where the scale may be a number of no higher kind than y."""
-    if scale is None:
-        return y
-    scale = jnp.asarray(scale)
-    given, wanted = "bifc".index(kind(scale.dtype)), "bifc".index(kind(y.dtype))
-    allowed = given <= wanted and (given > 0 or wanted == 0)
-    _args.check(allowed, f"{name}(): expected a scale that suits {y.dtype}, got {scale.dtype}", RuntimeError)
-    return scale.astype(y.dtype) * y
+    return y if scale is None else scale_of(name, scale, y.dtype) * y
 
 
 @op(inplace=True)
 @elementwise()
-def add(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
+def add(input: Scalar, other: Scalar, *, alpha: Scale | None = None) -> Array:
     """`input + alpha * other`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
@@ -37,7 +31,7 @@ def add(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
 
 
 @elementwise()
-def _difference(x: Array, y: Array, scale: Array | None, name: str) -> Array:
+def _difference(x: Array, y: Array, *, scale: Array | None, name: str) -> Array:
     return x - _times(name, scale, y)
 
 
@@ -47,25 +41,25 @@ def _no_bools(name: str, *values: Array | Scalar) -> None:
 
 
 @op(inplace=True, alias="subtract")
-def sub(input: Scalar, other: Scalar, *, alpha: Scalar | None = None) -> Array:
+def sub(input: Scalar, other: Scalar, *, alpha: Scale | None = None) -> Array:
     """`input - alpha * other`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for bools, or where alpha is of a higher kind than the operands.
     """
     _no_bools("sub", input, other)
-    return _difference(input, other, alpha, "sub")
+    return _difference(input, other, scale=alpha, name="sub")
 
 
 @op(method=False)
-def rsub(input: Array, other: Array | Scalar, *, alpha: Scalar | None = None) -> Array:
+def rsub(input: Array, other: Array | Scalar, *, alpha: Scale | None = None) -> Array:
     """`other - alpha * input`; alpha None means 1 and saves the product.
 
     Shape: (*), (*) -> (*), broadcast
     Raises: RuntimeError for bools, or where alpha is of a higher kind than the operands.
     """
     _no_bools("rsub", input, other)
-    return _difference(other, input, alpha, "rsub")
+    return _difference(other, input, scale=alpha, name="rsub")
 
 
 @op(inplace=True, alias="multiply")
@@ -102,7 +96,7 @@ def positive(input: Array) -> Array:
 
 @op(inplace=True)
 @elementwise("ifc")
-def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> Array:
+def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scale = 1) -> Array:
     """`input + value * tensor1 * tensor2`.
 
     Shape: (*), (*), (*) -> (*), broadcast
@@ -117,7 +111,7 @@ def _all_one_dtype(name: str, *arrays: Array) -> None:
 
 @op(inplace=True)
 @elementwise("fc", error=RuntimeError)
-def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> Array:
+def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scale = 1) -> Array:
     """`input + value * tensor1 / tensor2`.
 
     Shape: (*), (*), (*) -> (*), broadcast

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import scale_of
 from jtorch.ops._matrices import accumulator, need, precision_for, same_dtype
-from jtorch.ops._op import Array, Scalar, derived, op
+from jtorch.ops._op import Array, Scale, derived, op
 from jtorch.ops._products import weighed
 
 
@@ -156,7 +157,7 @@ def _is_one(value: Any) -> bool:
 
 
 @op(inplace=True)
-def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Scalar = 1, alpha: Scalar = 1) -> Array:
+def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Scale = 1, alpha: Scale = 1) -> Array:
     """`beta * input + alpha * (mat1 @ mat2)`.
 
     Shape: broadcasts to (M, N), (M, K), (K, N) -> (M, N)
@@ -167,7 +168,7 @@ def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Scalar = 1, alpha: Sc
 
 
 @op(inplace=True)
-def addmv(input: Array, mat: Array, vec: Array, *, beta: Scalar = 1, alpha: Scalar = 1) -> Array:
+def addmv(input: Array, mat: Array, vec: Array, *, beta: Scale = 1, alpha: Scale = 1) -> Array:
     """`beta * input + alpha * (mat @ vec)`.
 
     Shape: broadcasts to (M), (M, K), (K) -> (M)
@@ -178,7 +179,7 @@ def addmv(input: Array, mat: Array, vec: Array, *, beta: Scalar = 1, alpha: Scal
 
 
 @op(inplace=True)
-def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Scalar = 1) -> Array:
+def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scale = 1, alpha: Scale = 1) -> Array:
     """`beta * input + alpha * outer(vec1, vec2)`.
 
     Shape: broadcasts to (M, N), (M), (N) -> (M, N)
@@ -186,7 +187,7 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
     """
     need(vec1.ndim == vec2.ndim == 1, "addr", "two vectors", vec1, vec2)
     input, vec1, vec2 = _args.promote(input, vec1, vec2)
-    beta, alpha = (_args.scalar("addr", x, input.dtype) for x in (beta, alpha))
+    beta, alpha = (scale_of("addr", x, input.dtype) for x in (beta, alpha))
     if input.dtype == np.bool_:
         return (beta & input) | (alpha & vec1[:, None] & vec2)
     wide = accumulator(input.dtype) or input.dtype
@@ -194,7 +195,7 @@ def addr(input: Array, vec1: Array, vec2: Array, *, beta: Scalar = 1, alpha: Sca
 
 
 @op(inplace=True)
-def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alpha: Scalar = 1) -> Array:
+def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scale = 1, alpha: Scale = 1) -> Array:
     """`beta * input + alpha *` the sum of the products of two batches of matrices.
 
     Shape: broadcasts to (M, N), (B, M, K), (B, K, N) -> (M, N)
@@ -205,7 +206,7 @@ def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alph
 
 
 @op(inplace=True)
-def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alpha: Scalar = 1) -> Array:
+def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scale = 1, alpha: Scale = 1) -> Array:
     """`beta * input + alpha *` the products of two batches of matrices.
 
     Shape: broadcasts to (B, M, N), (B, M, K), (B, K, N) -> (B, M, N)
