@@ -27,7 +27,8 @@ FEW_CHANNELS = 1  # channels in a group up to which shifted multiply-adds beat p
 _SOME = 4  # and up to which a loop over the groups does, where patches of all groups at once are not taken
 _NARROW = 8  # input channels of a group up to which patches are worth while, unless the kernel is large
 _ELEMENTS = 128  # of a kernel up to which patches are taken
-_TERMS = 384  # products for all rows of an image up to which a loop over the rows is written out
+_ROWS = 12  # of an image from which its rows are added up before they are reduced
+_TERMS = 384  # products for all rows of an image up to which they are written out
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -290,27 +291,24 @@ def _shifted_from_input(x: Array, w: Array, window: Window) -> Array:
 
 
 def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
-    """`_shifted` as a loop over the batch. Transposed with respect to `w`, it adds rows, and then images, up before it
-    reduces them.
+    """`_shifted` as a loop over the batch. Transposed with respect to `w`, it adds images up, and before that, where they
+    have many, their rows, before it reduces them.
 
     XLA's reductions on CPU are scalar code; additions of arrays are not. They are fastest where what is added to is small.
     """
     sizes = window.sizes(x.shape[4:], w.shape[3:])
-    few = sizes[0] * math.prod(w.shape[2:]) <= _TERMS
-    count = 1 if len(sizes) == 1 else sizes[0] if few else 4
-    rows, stride, reach = -(-sizes[0] // count), window.stride[0], window.reach(w.shape[3:])[0]
+    apart = len(sizes) > 1 == window.stride[0] and sizes[0] >= _ROWS and sizes[0] * math.prod(w.shape[2:]) <= _TERMS
+    rows, stride, reach = 1 if apart else sizes[0], window.stride[0], window.reach(w.shape[3:])[0]
     factors = [jnp.broadcast_to(b, (*w.shape[:2], rows, *sizes[1:])) for b in _kernel_elements(w, window)]
     x = pad_spatial(x, window.pads)
-    missing = max((count * rows - 1) * stride + reach - x.shape[4], 0)
-    x = pad_spatial(x, ((0, missing), *((0, 0),) * (len(sizes) - 1)))
 
     @jax.checkpoint  # otherwise every shift of the input would be kept for the transposition
     def of_one(one: Array, factors: list[Array]) -> Array:
         parts = []
-        for start in _offsets(count, rows * stride):
+        for start in range(0, sizes[0] * stride, rows * stride):
             part = lax.slice_in_dim(one, start, start + (rows - 1) * stride + reach, axis=3)
             shifts = _shifts(part[None], w.shape[3:], window.unpadded())
             parts.append(sum(a[0] * b for a, b in zip(shifts, factors, strict=True)))
-        return jnp.concatenate(parts, 2)[:, :, : sizes[0]]
+        return jnp.concatenate(parts, 2)
 
     return lax.scan(lambda _, one: (None, of_one(one, factors)), None, x)[1]
