@@ -141,7 +141,9 @@ class Op(_Flags):
             if "fits" in kind:
                 guard += f"\n if type({name}) in _numbers: _check_fits('{self.name}', {name}, {self.traced[0]}.dtype)"
             elif "scales" in kind:
-                guard += f"\n if type({name}) in _numbers and {name} != 1: _check_scale('{self.name}', {name}, {scaled})"
+                guard += (
+                    f"\n if type({name}) in _numbers and {name} != 1: _check_scale('{self.name}', {name}, {scaled})"
+                )
         listed = [
             n if i not in self.spread else f"tuple({n}) if type({n}) is list else {n}"
             for i, n in enumerate(self.traced)

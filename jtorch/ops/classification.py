@@ -12,6 +12,7 @@ from jtorch.ops import _args
 from jtorch.ops._floating import require_float, wide
 from jtorch.ops._matrices import same_dtype
 from jtorch.ops._op import Array, Scalar, op
+from jtorch.ops._products import weighed
 from jtorch.ops.loss import broadcast, legacy_reduction, reduced
 
 # cross entropy
@@ -267,7 +268,7 @@ def linear_cross_entropy(
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
     dtype = input.dtype
     # 16-bit logits would cost more accuracy than the rest of the computation
-    logits = jnp.matmul(wide(input), wide(flat).T, precision=_args.precision())
+    logits = weighed(wide(input), wide(flat), 1, _args.precision())
     if linear_bias is not None:
         logits = logits + wide(linear_bias.reshape(-1))
     logits = logits.reshape(*input.shape[:-1], *linear_weight.shape[:-1])
