@@ -95,9 +95,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if isinstance(item, pytest.Function):
             names.setdefault(case_name(item), []).append(item)
-    ledger = gaps.GAPS | ({} if X64 else gaps.WITHOUT_X64) | ({} if OPTIMISED else gaps.UNOPTIMISED)
-    ledger |= gaps.WHOLE if config.getoption("full") else {}
-    for pattern, reason in ledger.items():
+    for pattern, reason in gaps.ledger(X64, OPTIMISED, config.getoption("full")).items():
         for name in gaps.matching(pattern, names):
             for item in names[name]:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

@@ -7,21 +7,15 @@ fail (a strict xfail), and one that matches no case fails `test_structure.py`: s
 import fnmatch
 from collections.abc import Iterable
 
+import jax
+import torch
+
 GAPS: dict[str, str] = {
     "repr_names_the_graph/exp": "the exponential differs in the last place, and the last digit shown with it",
     "second_gradient/nn.functional.ctc_loss-float64-0": "torch has no second gradient of it; here it is there",
     "docs/nn.Module.to": "torch without CUDA raises an AssertionError for a GPU, torch with it a RuntimeError as here",
-    "device_that_is_not_there": "an AssertionError in a torch built without CUDA, a RuntimeError here as in one with it",
     "view_sees_later_writes/none": "strides are read off the places of elements, and one element has no neighbour: its stride is the row-major one",
-    **dict.fromkeys(
-        [
-            "docs/Tensor.to",
-            "docs/torch.set_default_device",
-            "docs/torch.tensor",
-            "docs/torch.use_deterministic_algorithms",
-        ],
-        "no GPU: a build of torch without CUDA raises AssertionError, one with CUDA what is raised here",
-    ),
+    "docs/torch.set_default_device": "no GPU: a build of torch without CUDA raises AssertionError, one with it something else",
     **dict.fromkeys(
         ["docs/torch.conj", "docs/torch.resolve_conj", "docs/torch.resolve_neg"],
         "JAX conjugates at once: there is no bit that puts it off, and nothing that tells of it",
@@ -41,10 +35,6 @@ GAPS: dict[str, str] = {
     **dict.fromkeys(
         ["docs/linalg.eigh", "docs/fft.hfft", "docs/fft.ihfft"],
         "zeros of the imaginary part are printed with the other sign",
-    ),
-    **dict.fromkeys(
-        ["docs/fft.hfft2", "docs/fft.hfftn"],
-        "a round trip is off by a rounding of float32 of a number near 0, which allclose just does not allow",
     ),
     "docs/torch.qr": "the product is off by a rounding of float32 that allclose just does not allow",
     "docs/torch.set_default_dtype": "JAX has no complex32: complex numbers beside float16 are complex64",
@@ -222,6 +212,33 @@ WHOLE: dict[str, str] = {
 }
 """Differences in cases that only a full run has."""
 
+WITHOUT_CUDA: dict[str, str] = {
+    "device_that_is_not_there": "an AssertionError in a torch built without CUDA, a RuntimeError here as in one with it",
+    **dict.fromkeys(
+        ["docs/Tensor.to", "docs/torch.tensor", "docs/torch.use_deterministic_algorithms"],
+        "no GPU: a build of torch without CUDA raises AssertionError, one with CUDA what is raised here",
+    ),
+}
+"""Where torch differs that is built without CUDA."""
+
+WITH_CUDA: dict[str, str] = {
+    **dict.fromkeys(
+        ["script/asked_of_gpus", "script/asked_of_others"],
+        "a build of torch with CUDA tells of what it is made for, also where there is no GPU",
+    ),
+    **dict.fromkeys(
+        ["script/not_there2", "script/not_there4", "docs/torch.Event"],
+        "no GPU: a build of torch with CUDA does nothing where one without it raises, as is done here",
+    ),
+}
+"""Where torch differs that is built with CUDA, on a machine without a GPU."""
+
+BEFORE_JAX_12: dict[str, str] = dict.fromkeys(
+    ["docs/fft.hfft2", "docs/fft.hfftn"],
+    "a round trip is off by a rounding of float32 of a number near 0, which allclose just does not allow",
+)
+"""Where JAX differs before 0.12."""
+
 UNOPTIMISED: dict[str, str] = {
     **dict.fromkeys(
         [
@@ -232,6 +249,13 @@ UNOPTIMISED: dict[str, str] = {
     ),
 }
 """Where only the programs of these tests differ, which are not optimised; `test_optimised.py` runs them as users do."""
+
+
+def ledger(x64: bool, optimised: bool, full: bool) -> dict[str, str]:
+    """All that holds of these programs, of this torch and this JAX."""
+    lines = GAPS | (BEFORE_JAX_12 if jax.__version_info__ < (0, 12) else {})
+    lines |= (WITHOUT_CUDA if torch.version.cuda is None else WITH_CUDA) | ({} if x64 else WITHOUT_X64)
+    return lines | ({} if optimised else UNOPTIMISED) | (WHOLE if full else {})
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
