@@ -37,7 +37,9 @@ def weighed(x: Array, w: Array, axis: int, precision: Any = None, dtype: Any = N
 def _is_worth_it(x: Array, w: Array) -> bool:
     if w.ndim != 2 or x.dtype.itemsize != 4 or not _args.is_float(x.dtype) or not on_cpu():
         return False
-    return _args.fixed(x.shape) and min(w.shape) >= _WIDE and math.prod(x.shape[:-1]) * w.size >= _MANY
+    if not _args.fixed((*x.shape, *w.shape)):
+        return False
+    return min(w.shape) >= _WIDE and math.prod(x.shape[:-1]) * w.size >= _MANY
 
 
 def _plain(x: Array, w: Array, axis: int, precision: Any, dtype: Any) -> Array:

@@ -1,6 +1,7 @@
 """Products with large weights, whose gradient is computed in a form of its own on CPUs."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,3 +85,11 @@ def test_only_the_gradient_of_large_weights_has_a_factor_written_out(rows, dtype
         (jax.make_jaxpr(jax.grad(lambda w: ops.linear(x, w).sum()))(w), written),
     ):
         assert ("optimization_barrier" in str(jaxpr)) == (here and jax.default_backend() == "cpu")
+
+
+def test_weights_of_unknown_sizes():
+    size = jax.export.symbolic_shape("n")[0]
+    shapes = [jax.ShapeDtypeStruct(shape, "float32") for shape in ((size, INNER), (140, INNER))]
+    slope = jax.export.export(jax.jit(jax.grad(lambda w, x: ops.linear(x, w).sum())))(*shapes)
+    w, x = _numbers(OUTER, INNER), _numbers(140, INNER, seed=1)
+    _agree(slope.call(w, x), np.broadcast_to(x.sum(0), w.shape))
