@@ -44,7 +44,7 @@ def fill_(self, value):
     return self._assign(_filled(array, boxed(value) if type(value) is int or type(value) is float else value), None)
 
 
-_filled = jax.jit(lambda array, number: jnp.broadcast_to(_args.cast(jnp.asarray(number), array.dtype), array.shape))
+_filled = jax.jit(lambda array, number: jnp.broadcast_to(_args.cast(number, array.dtype), array.shape))
 
 
 def zero_(self):

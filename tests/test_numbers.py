@@ -130,7 +130,7 @@ def test_complex_numbers_are_no_scales_of_real_ones(scaled):
         "leaky_relu": lambda: jtorch.nn.functional.leaky_relu(x, 1j),
         "nan_to_num": lambda: jtorch.nan_to_num(x, 1j),
     }
-    with pytest.raises(RuntimeError, match=r"complex|can hold, got 1j"):
+    with pytest.raises(RuntimeError, match="complex"):
         calls[scaled]()
 
 

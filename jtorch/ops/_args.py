@@ -200,8 +200,13 @@ def check_fits(name: str, value: Any, dtype: Any, infinite: bool = False) -> Non
 
 
 def check_scale(name: str, value: Any, *scaled: Any) -> None:
-    """Raise torch's RuntimeError for a Python number that the common dtype of what it scales cannot hold."""
-    check_fits(name, value, result_type(*scaled), infinite=True)
+    """Raise torch's RuntimeError for a Python number that the common dtype of what it scales cannot hold.
+
+    Whether a complex one may scale real numbers at all, the ops say themselves.
+    """
+    dtype = result_type(*scaled)
+    if type(value) is not complex or is_complex(dtype):
+        check_fits(name, value, dtype, infinite=True)
 
 
 def scalar(name: str, value: Any, dtype: Any) -> Array:

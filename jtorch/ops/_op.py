@@ -126,32 +126,31 @@ class Op(_Flags):
         self._listed = tuple(i for i in spread if typing.get_origin(hints[traced[i]]) is Sequence)
         self._refused = refused_types({name: hints[name] for i, name in enumerate(traced) if i not in spread})
         self._takes_numbers = bool(traced) and not (self._refused or spread) and self.key_at is None
-        kinds = {name: flat_hint(hints[name]) for name in traced}
-        self.bind = self._binder(", ".join(given), [text for _, text in static], kinds, names)
+        marks = {name: flat_hint(hints[name]) for name in traced}
+        self.bind = self._binder(", ".join(given), [text for _, text in static], marks, names)
         self._apply = define("apply", f"(f, t, s): return f({', '.join(passed)})", {})
 
-    def _binder(self, given: str, static: list[str], kinds: dict[str, Any], names: dict[str, Any]) -> Callable:
+    def _binder(self, given: str, static: list[str], marks: dict[str, Any], names: dict[str, Any]) -> Callable:
         """`bind`: a function with the op's own parameters, which refuses numbers where arrays belong or that do not fit."""
         refused = {f"_refused_{name}": kinds for name, kinds in self._refused.items()}
         tests = [f"type({name}) in _refused_{name}" for name in self._refused]
         test = (" and " if NUMBERS in refused.values() else " or ").join(tests) or "False"
         guard = f"if {test}: _misplaced({', '.join(self._refused)})"
-        scaled = ", ".join(name for name, kind in kinds.items() if "scales" not in kind)
-        for name, kind in kinds.items():
-            if "fits" in kind:
-                guard += f"\n if type({name}) in _numbers: _check_fits('{self.name}', {name}, {self.traced[0]}.dtype)"
-            elif "scales" in kind:
-                guard += (
-                    f"\n if type({name}) in _numbers and {name} != 1: _check_scale('{self.name}', {name}, {scaled})"
-                )
+        scaled = ", ".join(name for name, mark in marks.items() if "scales" not in mark)
+        for name, mark in marks.items():
+            given_number, call = f"\n if type({name}) in _numbers", f"('{self.name}', {name}, "
+            if "fits" in mark:
+                guard += f"{given_number}: _check_fits{call}{self.traced[0]}.dtype)"
+            elif "scales" in mark:
+                guard += f"{given_number} and {name} != 1: _check_scale{call}{scaled})"
         listed = [
             n if i not in self.spread else f"tuple({n}) if type({n}) is list else {n}"
             for i, n in enumerate(self.traced)
         ]
         values, frozen = ("({},)".format(", ".join(of)) if of else "()" for of in (listed, static))
         text = f"({given}):\n {guard}\n return {values}, {frozen}"
-        names |= {"_misplaced": self._misplaced, "_numbers": NUMBERS, "_check_fits": _args.check_fits}
-        names["_check_scale"] = _args.check_scale
+        names |= {"_misplaced": self._misplaced, "_numbers": NUMBERS}
+        names |= {"_check_fits": _args.check_fits, "_check_scale": _args.check_scale}
         return define(self.name, text, names | refused)
 
     def _misplaced(self, *values: Any) -> None:
