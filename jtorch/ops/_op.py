@@ -83,7 +83,6 @@ class Op(_Flags):
         self.__doc__ = body.__doc__
         self.__module__ = body.__module__
         self.__signature__ = inspect.signature(body)
-        self._read_signature()
         self.casts = _autocast.policies(self.name)
         self._programs = Kept()
         self.light = not self.view and not self.eager and self.validate is None
@@ -311,6 +310,20 @@ class Op(_Flags):
         return _by_name, (self.name,)
 
 
+class _Unread(Op):
+    """An op whose signature is read with the first attribute that comes of it: of hundreds, a program uses few."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what inspect and abc look for
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        read = object.__new__(Op)
+        read.__dict__.update(self.__dict__)
+        read._read_signature()
+        self.__dict__.update(read.__dict__)  # all at once, for other threads
+        self.__class__ = Op
+        return getattr(self, name)
+
+
 class Derived(_Flags):
     """A registered function made of other ops: it takes arrays or tensors because they do. Flags as for `op`."""
 
@@ -366,7 +379,7 @@ def op(function: Callable | None = None, /, **flags: Any) -> Any:
     validate: a function of the op's own arguments that raises on bad values; runs only where these are concrete.
     node: a function of the static arguments that gives the name of the op's program, where one op is several of torch's.
     """
-    return _declare(Op, function, flags)
+    return _declare(_Unread, function, flags)
 
 
 def derived(function: Callable | None = None, /, **flags: Any) -> Any:

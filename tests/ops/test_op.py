@@ -2,7 +2,11 @@
 
 import inspect
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +55,40 @@ def test_annotations_decide_what_is_traced(declared):
     with pytest.raises(TypeError):
         sample_op.bind(array, (2,), unknown=1)
     assert list(inspect.signature(sample_op).parameters) == list(inspect.signature(sample_op.body).parameters)
+
+
+def test_signatures_are_read_when_ops_are_used(declared):
+    op, _ = declared
+
+    @op
+    def sample_op(input: Array, dim: int = 0) -> Array:
+        """The input and a number."""
+        return input + dim
+
+    assert inspect.signature(sample_op) and not hasattr(sample_op, "__wrapped__")
+    assert "bind" not in vars(sample_op)
+    together = Barrier(8)
+
+    def call(number: int) -> float:
+        together.wait()
+        return float(sample_op(jnp.ones(()), dim=number))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(call, range(8))) == [1.0 + number for number in range(8)]
+    assert "bind" in vars(sample_op) and type(sample_op) is _op.Op
+    with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+        sample_op.unknown  # noqa: B018
+
+
+def test_importing_reads_no_signatures():
+    program = """if True:
+        import jtorch
+        from jtorch.ops import _op
+
+        print([name for name, op in _op.registry.items() if "bind" in vars(op)])
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_number_is_refused_where_an_array_belongs(declared):
