@@ -5,16 +5,15 @@ See `_compile`. What a run touches is noted by `Capture`, what it changes on mod
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from jtorch._capture import Boundary, Capture, Guard, Source, state, untaped
+from jtorch._donating import donatable, put
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd import tape, walking
 from jtorch.autograd.grad_mode import inference_mode, no_grad
@@ -205,9 +204,11 @@ class Entry:
 
     def _build(self) -> None:
         self.written = [self.sources[i] for i in self.writes]
-        written = set(self.writes) if not self.records else set()
-        self.donated = [s for i, s in enumerate(self.sources) if i in written and s.slot != "number"]
-        self.kept = [s for i, s in enumerate(self.sources) if i not in written or s.slot == "number"]
+        own = all(s.slot == "self" for s in self.written)
+        self.owners = [s.owner for s in self.written] if own else None  # which spares a call for each
+        self.donated = [] if self.records else self.written
+        donated = set(map(id, self.donated))
+        self.kept = [s for s in self.sources if id(s) not in donated]
         order = {id(s): i for i, s in enumerate([*self.kept, *self.donated])}
         self.order = [order[id(s)] for s in self.sources]
         if self.records:
@@ -283,12 +284,11 @@ class Entry:
         return jax.tree.unflatten(self.result_tree, results)
 
     def donations(self) -> list:
-        """The arrays to be replaced; a copy of each that something else holds too, since donating deletes it."""
-        arrays = [s.array() for s in self.donated]
-        for i in range(len(arrays)):
-            if sys.getrefcount(arrays[i]) > _HELD_ONCE:
-                arrays[i] = jnp.array(arrays[i], copy=True)
-        return arrays
+        """The arrays to be replaced."""
+        return donatable(self._written_tensors())
+
+    def _written_tensors(self) -> list[Tensor]:
+        return [s.tensor() for s in self.written] if self.owners is None else self.owners
 
     def _run_recorded(self, inputs: list, arrays: list) -> tuple:
         flat = [*arrays, *(s.array() for s in self.kept)]
@@ -318,14 +318,7 @@ class Entry:
 
     def _put_values(self, inputs: list, outs: tuple) -> None:
         after = self.count + len(self.writes)
-        for source, array in zip(self.written, outs[self.count : after], strict=True):
-            box = source.owner if source.slot == "self" else source.tensor()
-            if box._base is None:
-                box._raw_value = array
-                count = box._count
-                (box._counter() if count is None else count)[0] += 1
-            else:
-                box._rebind(array)
+        put(self._written_tensors(), outs[self.count : after])
         for at, i in enumerate(self.box_writes, after):
             inputs[i]._rebind(outs[at])
 
@@ -433,13 +426,3 @@ def _grad_place(grad: Any, capture: Capture, outs: list) -> tuple[str, Any]:
         return "set", grad
     outs.append(grad._value())
     return "new", len(outs) - 1
-
-
-def _held_once() -> int:
-    """What getrefcount says of an array that only its tensor holds, counted the way `donations` does."""
-    source = Source(from_array(np.zeros(1)), "self")
-    arrays = [source.array()]
-    return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
-
-
-_HELD_ONCE = _held_once()

@@ -22,7 +22,7 @@ OPTIONAL = {"torch", "safetensors", "orbax", "matplotlib", "tqdm", "sklearn", "n
 LAYERS = (
     ("ops",),
     ("autograd", "random", "_methods", "_tensor", "_memory", "_views", "_calling", "_conversion", "_gradients",
-     "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture",
+     "_layout", "_filling", "_settings", "_stubs", "_version", "_creation", "_types", "_printing", "_capture", "_donating",
      "_twister", "_draws", "_devices", "_streams", "_device_memory", "_tapers", "amp", "_lowrank"),
     ("nn", "optim", "linalg", "fft", "special", "accelerator", "backends", "cuda", "cpu", "mps", "xpu", "version",
      "_foreach", "signal", "masked"),

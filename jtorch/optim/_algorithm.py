@@ -6,18 +6,16 @@ as a `Plan`, and again when something other than values has changed. The chains 
 """
 
 import itertools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jtorch._capture import state as running
-from jtorch._tensor import Tensor, from_array
+from jtorch._donating import arrays_of, donatable, put
+from jtorch._tensor import Tensor
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad
 from jtorch.optim import _entries
@@ -44,45 +42,6 @@ class Plan(NamedTuple):
     layout: list  # of the optimizer, when this was made
     absent: tuple[int, ...]  # which gradients were None
     parts: list[Part]
-
-
-# arrays out of tensors, and back
-
-
-def arrays_of(tensors: list[Tensor]) -> list:
-    """The arrays of tensors."""
-    if running.session is not None:
-        return [t._value() for t in tensors]
-    return [t._raw_value if t._base is None else t._value() for t in tensors]  # spares a call for each
-
-
-def _held_once() -> int:
-    """What getrefcount says of an array that only its tensor holds, counted the way `donatable` does."""
-    tensors = [from_array(np.zeros(1))]
-    arrays = arrays_of(tensors)
-    return max(sys.getrefcount(arrays[i]) for i in range(len(arrays)))
-
-
-_HELD_ONCE = _held_once()
-
-
-def donatable(tensors: list[Tensor]) -> list:
-    """The arrays of the tensors, a copy of each that something else holds too, since donating deletes it."""
-    arrays = arrays_of(tensors)
-    for i in range(len(arrays)):
-        if sys.getrefcount(arrays[i]) > _HELD_ONCE:
-            arrays[i] = jnp.array(arrays[i], copy=True)
-    return arrays
-
-
-def put(tensors: list[Tensor], arrays: Sequence, direct: bool) -> None:
-    """Give each tensor its new array; `direct` where no trace is running."""
-    for tensor, array in zip(tensors, arrays, strict=True):
-        if direct and tensor._base is None:
-            tensor._raw_value = array
-            tensor._counter()[0] += 1
-        else:
-            tensor._rebind(array)
 
 
 def _elsewhere(params: list[Tensor], absent: set[int]) -> list[set[int]]:

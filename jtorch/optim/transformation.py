@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from jtorch._capture import state as running
+from jtorch._donating import arrays_of, donatable, put
 from jtorch._tensor import Tensor, from_array
 from jtorch.autograd.grad_mode import enable_grad
 from jtorch.ops import _args
-from jtorch.optim._algorithm import arrays_of, donatable, put
 from jtorch.optim.optimizer import Optimizer
 
 
