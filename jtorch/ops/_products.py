@@ -3,6 +3,9 @@
 The gradient of the weights is a product over the rows of both its factors. XLA's fast library for products on CPUs does
 not take a first factor that is to be read by columns, and another one that does takes up to half as long again. So that
 factor is written out transposed, behind a barrier, as XLA would take the transposition back into the product.
+
+Weights (O, I), torch's layout, cost that library up to twice the time of (I, O) where they meet few rows. Where they do so
+at each time of a recurrent network, they are turned once beforehand.
 """
 
 import functools
@@ -21,6 +24,8 @@ from jtorch.ops._op import Array
 
 _WIDE = 128  # sizes of weights from which their gradient is worth a transposition
 _MANY = 2**21  # products of the gradient from which it is
+_FEW = 32  # rows up to which a product with weights (O, I) takes longer than with (I, O), unless there is only one
+_OFTEN = 16  # products from which that is worth a transposition beforehand
 
 
 def weighed(x: Array, w: Array, axis: int, precision: Any = None, dtype: Any = None) -> Array:
@@ -40,6 +45,14 @@ def _is_worth_it(x: Array, w: Array) -> bool:
     if not _args.fixed((*x.shape, *w.shape)):
         return False
     return min(w.shape) >= _WIDE and math.prod(x.shape[:-1]) * w.size >= _MANY
+
+
+def repeated(w: Array, rows: int, times: int) -> tuple[Array, int]:
+    """Weights (O, I) as `weighed` is to take them for so many rows, so many times, and the axis."""
+    fit = on_cpu() and w.dtype == jnp.float32 and _args.fixed((*w.shape, rows, times))
+    if fit and 1 < rows <= _FEW and times >= _OFTEN and min(w.shape) >= _WIDE // 2:
+        return lax.optimization_barrier(w.T), 0
+    return w, 1
 
 
 def _plain(x: Array, w: Array, axis: int, precision: Any, dtype: Any) -> Array:

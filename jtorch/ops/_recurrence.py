@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from jtorch.ops._floating import wide
 from jtorch.ops._matrices import precision_for
 from jtorch.ops._op import Array
-from jtorch.ops._products import weighed
+from jtorch.ops._products import repeated, weighed
 
 
 class Weights(NamedTuple):
@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 class Kind(NamedTuple):
     """What tells recurrent networks apart.
 
-    step: (states, gates of the input, Weights) -> (new states, what the slopes need)
+    step: (states, gates of the input, their gate sums, projection) -> (new states, what the slopes need)
     slopes: (states before, states after, kept, tangents of both gate sums) -> (what enters by itself, factors)
     carry: (tangents of states, their gate sums, what enters, factors) -> tangents of the output and further states
     count: gates for each hidden unit
@@ -43,27 +43,30 @@ class Kind(NamedTuple):
     count: int
 
 
-def product(x: Array, weight: Array) -> Array:
-    """`x @ weight.T`, of 16-bit weights in float32."""
+def product(x: Array, weight: Array, axis: int = 1) -> Array:
+    """`x @ weight.T` if the axis is 1, `x @ weight` if it is 0; of 16-bit weights in float32."""
     kept = wide(weight).dtype if weight.dtype.itemsize < 4 else None
-    return weighed(x.astype(weight.dtype), weight, 1, precision_for(weight.dtype), kept)
+    return weighed(x.astype(weight.dtype), weight, axis, precision_for(weight.dtype), kept)
 
 
-def _gate_sums(h: Array, weights: Weights) -> Array:
-    sums = product(h, weights.hidden)
-    return sums if weights.bias is None else sums + weights.bias
+def one_step(mode: str, states: tuple, gates: Array, weights: Weights, axis: int = 1) -> tuple:
+    """(new states, what the slopes need); the axis of the hidden weights as for `product`."""
+    sums = product(states[0], weights.hidden, axis)
+    if weights.bias is not None:
+        sums = sums + weights.bias
+    return KINDS[mode].step(states, gates, sums, weights.projection)
 
 
-def _projected(y: Array, weights: Weights) -> Array:
-    return y if weights.projection is None else product(y, weights.projection)
+def _projected(y: Array, projection: Array | None) -> Array:
+    return y if projection is None else product(y, projection)
 
 
 # plain networks: h = f(x + W h)
 
 
 def _plain(activation: Callable, slope: Callable) -> Kind:
-    def step(states: tuple, gates: Array, weights: Weights) -> tuple:
-        return (activation(gates + _gate_sums(states[0], weights)),), ()
+    def step(states: tuple, gates: Array, sums: Array, projection: None) -> tuple:
+        return (activation(gates + sums),), ()
 
     def slopes(before: tuple, after: tuple, kept: tuple, of_input: Array, of_hidden: Array) -> tuple:
         factor = slope(after[0])
@@ -78,12 +81,11 @@ def _plain(activation: Callable, slope: Callable) -> Kind:
 # LSTM
 
 
-def _lstm_step(states: tuple, gates: Array, weights: Weights) -> tuple:
-    sums = gates + _gate_sums(states[0], weights)
-    z_i, z_f, z_g, z_o = jnp.split(sums, 4, -1)
+def _lstm_step(states: tuple, gates: Array, sums: Array, projection: Array | None) -> tuple:
+    z_i, z_f, z_g, z_o = jnp.split(gates + sums, 4, -1)
     i, f, g, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o)
     c = f * states[1] + i * g
-    return (_projected(o * jnp.tanh(c), weights), c), (i, f, g, o)
+    return (_projected(o * jnp.tanh(c), projection), c), (i, f, g, o)
 
 
 def _lstm_slopes(before: tuple, after: tuple, kept: tuple, of_input: Array, of_hidden: Array) -> tuple:
@@ -111,8 +113,7 @@ def _added(x: Array) -> Array:
 # GRU
 
 
-def _gru_step(states: tuple, gates: Array, weights: Weights) -> tuple:
-    sums = _gate_sums(states[0], weights)
+def _gru_step(states: tuple, gates: Array, sums: Array, projection: None) -> tuple:
     x_r, x_z, x_n = jnp.split(gates, 3, -1)
     h_r, h_z, h_n = jnp.split(sums, 3, -1)
     r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
@@ -157,11 +158,12 @@ def _scan(
     mode: str, reverse: bool, keep: bool, gates: Array, states: tuple, weights: Weights, lengths: Array | None
 ) -> tuple:
     """(last states, all states if `keep` else all outputs, what the slopes need)."""
-    step = KINDS[mode].step
+    hidden, axis = repeated(weights.hidden, len(states[0]), len(gates))
+    weights = weights._replace(hidden=hidden)
 
     def body(before: tuple, at: tuple) -> tuple:
         time, gate = at
-        after, kept = step(before, gate, weights)
+        after, kept = one_step(mode, before, gate, weights, axis)
         after = _kept_going(lengths, time, after, before)
         return after, (after, kept) if keep else (after[:1], ())
 
@@ -217,7 +219,7 @@ def _derivative(mode: str, reverse: bool, primals: tuple, tangents: tuple) -> tu
     def body(old: tuple, at: tuple) -> tuple:
         time, entering, factors, projected = at
         output, *further = kind.carry(old, product(old[0], weights.hidden), entering, factors)
-        new = (sum(projected, _projected(output, weights)), *further)
+        new = (sum(projected, _projected(output, weights.projection)), *further)
         new = _kept_going(lengths, time, new, old)
         return new, new[0]
 

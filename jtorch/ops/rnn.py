@@ -15,7 +15,7 @@ from jtorch.ops import _args
 from jtorch.ops._floating import wide
 from jtorch.ops._matrices import same_dtype
 from jtorch.ops._op import Array, Key, derived, op
-from jtorch.ops._recurrence import KINDS, Weights, product, recurrence
+from jtorch.ops._recurrence import KINDS, Weights, one_step, product, recurrence
 from jtorch.ops.dropout import kept
 from jtorch.ops.packing import lengths_of, packed_places, padded_places, take_rows
 
@@ -58,7 +58,7 @@ def _gates(mode: str, input: Array, w_ih: Array, w_hh: Array, b_ih: Any, b_hh: A
 def _cell(name: str, mode: str, input: Array, states: Sequence[Array], *params: Any) -> tuple:
     _check_cell(name, KINDS[mode].count, input, states, *params)
     gates, weights = _gates(mode, input, *params)
-    new, _ = KINDS[mode].step(tuple(wide(h) for h in states), gates, weights)
+    new, _ = one_step(mode, tuple(wide(h) for h in states), gates, weights)
     return tuple(h.astype(input.dtype) for h in new)
 
 

@@ -1,4 +1,4 @@
-"""Products with large weights, whose gradient is computed in a form of its own on CPUs."""
+"""Products with large weights, for which CPUs have forms of their own: of the gradient, and for few rows many times over."""
 
 import jax
 import jax.export
@@ -93,3 +93,59 @@ def test_weights_of_unknown_sizes():
     slope = jax.export.export(jax.jit(jax.grad(lambda w, x: ops.linear(x, w).sum())))(*shapes)
     w, x = _numbers(OUTER, INNER), _numbers(140, INNER, seed=1)
     _agree(slope.call(w, x), np.broadcast_to(x.sum(0), w.shape))
+
+
+TIMES, BATCH, FEATURES, HIDDEN = (
+    16,
+    3,
+    5,
+    64,
+)  # from so many times and units on, and so few sequences, weights are turned
+NETWORKS = ("RNN", "LSTM", "GRU")
+
+
+def _network(name):
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, name)(FEATURES, HIDDEN)
+    ours = getattr(jtorch.nn, name)(FEATURES, HIDDEN)
+    ours.load_state_dict({key: jtorch.from_numpy(value.numpy()) for key, value in theirs.state_dict().items()})
+    return ours, theirs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recurrent_networks_to_second_order(name):
+    values, cotangent = _numbers(TIMES, BATCH, FEATURES), _numbers(TIMES, BATCH, HIDDEN, seed=1)
+
+    def both(library, network):
+        x = library.from_numpy(values).requires_grad_()
+        out, last = network(x)
+        wanted = (x, *network.parameters())
+        slopes = library.autograd.grad(out, wanted, library.from_numpy(cotangent), create_graph=True)
+        second = library.autograd.grad(sum((g**2).sum() for g in slopes), wanted)
+        return [out, *(last if name == "LSTM" else (last,)), *slopes, *second]
+
+    for found, expected in zip(*map(both, (jtorch, torch), _network(name)), strict=True):
+        _agree(found.detach().numpy(), expected.detach().numpy())
+
+
+@pytest.mark.parametrize(
+    ("batch", "times", "dtype", "turned"),
+    [(3, 16, "float32", True), (1, 16, "float32", False), (33, 16, "float32", False), (3, 15, "float32", False),
+     (3, 16, "float16", False)],
+)  # fmt: skip
+def test_weights_are_turned_for_few_rows_and_many_times_only(batch, times, dtype, turned):
+    network = _network("GRU")[0].to(getattr(jtorch, dtype))
+    parameters = {name: jnp.asarray(value.numpy()) for name, value in network.state_dict().items()}
+    call = lambda x: jtorch.func.functional_call(network, parameters, (x,))[0]
+    text = str(jax.make_jaxpr(call)(jnp.zeros((times, batch, FEATURES), dtype)))
+    assert ("optimization_barrier" in text) == (turned and jax.default_backend() == "cpu")
+
+
+def test_recurrent_networks_of_many_weights():
+    network = _network("GRU")[0]
+    weights = {name: jnp.stack([value.numpy(), 2 * value.numpy()]) for name, value in network.state_dict().items()}
+    x = _numbers(TIMES, BATCH, FEATURES)
+    call = lambda weights: jtorch.func.functional_call(network, weights, (jnp.asarray(x),))[0]
+    found = jax.vmap(call)(weights)
+    for place in range(2):
+        _agree(found[place], call({name: value[place] for name, value in weights.items()}))
