@@ -272,5 +272,6 @@ def _result(op: Any, arrays: list, static: tuple) -> Any:
         values = [*arrays]
         values[op.key_at] = jax.random.key(0)
         found = jax.eval_shape(lambda *given: op._apply(op._promoted(), given, static), *values)
+        _args.check_room(found.shape, found.dtype)
         _results[op.name, kinds, static] = found
     return found

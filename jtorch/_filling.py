@@ -59,6 +59,7 @@ def _resized(self, shape):
         raise RuntimeError("cannot resize variables that require grad")
     if any(n < 0 for n in shape):
         raise RuntimeError(f"resize_(): expected sizes of 0 or more, got {shape}")
+    _args.check_room(shape, self._value().dtype)
     count, held = math.prod(shape), self.numel()
     if count <= held:
         part: Any = registry["as_strided"](self, shape, _views.row_major(shape))

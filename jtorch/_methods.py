@@ -158,6 +158,8 @@ def _setitem(self, index, value):
     spec, arrays = indexing.encode(_plain_index(index), self.shape, static_ints=_is_traced(self), writing=True)
     if not isinstance(value, _VALUES):
         value = _creation.as_tensor(value)
+    elif not spec.is_view and type(index) is not bool:
+        indexing.check_written(self._value().dtype, value, spec, arrays)
     if type(value) in NUMBERS:
         _args.check_fits("index", value, self._value().dtype, infinite=True)
     if not spec.is_view:

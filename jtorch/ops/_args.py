@@ -237,6 +237,16 @@ def fixed(shape: Sequence) -> bool:
     return not any(map(export.is_symbolic_dim, shape))
 
 
+def check_room(shape: Sequence, dtype: Any) -> None:
+    """Raise torch's error for an array that has no room in any memory: XLA would end the process.
+
+    Raises:
+        RuntimeError: the array takes 2**63 bytes or more.
+    """
+    if fixed(shape) and math.prod(shape) * np.dtype(dtype).itemsize >= 2**63:
+        fail(f"Storage size calculation overflowed with sizes={list(shape)}", RuntimeError)
+
+
 def promote(*values: Any, to_float: bool = False) -> tuple:
     """The values as arrays of their common dtype (None passes through); `to_float` makes integers the default float."""
     dtype = result_type(*(x for x in values if x is not None))

@@ -33,12 +33,14 @@ def _shape(sizes: tuple, size: Any, name: str) -> tuple[int, ...]:
 
 
 def _filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Array:
-    if type(value) is int and math.prod(shape) <= _SMALL:
+    small = math.prod(shape) <= _SMALL
+    if type(value) is int and small:
         return placed(_filled_by_numpy(shape, value, dtype))
+    _args.check_room(shape, dtype)
     if isinstance(value, complex) and not _args.is_complex(dtype):
         value = value != 0 if dtype == np.bool_ else value.real
     value = np.asarray(value).astype(dtype)  # wraps negative numbers into unsigned dtypes
-    return placed(np.full(shape, value)) if math.prod(shape) <= _SMALL else _spread(value, shape)
+    return placed(np.full(shape, value)) if small else _spread(value, shape)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -117,7 +119,9 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: Any = None) -> Array:
     shape = _shape((tuple(size),), None, "full")
     if isinstance(fill_value, jax.Array):
         _args.check(fill_value.ndim == 0, "full(): expected a number or a 0-d array as fill_value", TypeError)
-        return jnp.broadcast_to(fill_value.astype(_dtype(dtype, fill_value.dtype)), shape)
+        kind = _dtype(dtype, fill_value.dtype)
+        _args.check_room(shape, kind)
+        return jnp.broadcast_to(fill_value.astype(kind), shape)
     kind = _dtype(dtype, _number_dtype(fill_value))
     _args.check_fits("full", fill_value, kind)
     return _filled(shape, fill_value, kind)
@@ -131,7 +135,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None) -> Array:
     """
     m = n if m is None else m
     _args.check(n >= 0 and m >= 0, f"eye(): expected sizes of 0 or more, got {n} and {m}", RuntimeError)
-    return placed(np.eye(n, m, dtype=_dtype(dtype))) if n * m <= _SMALL else jnp.eye(n, m, dtype=_dtype(dtype))
+    kind = _dtype(dtype)
+    _args.check_room((n, m), kind)
+    return placed(np.eye(n, m, dtype=kind)) if n * m <= _SMALL else jnp.eye(n, m, dtype=kind)
 
 
 # ranges
@@ -149,6 +155,7 @@ def _plain(value: Any) -> Any:
 
 def _counted(count: int, start: Any, step: Any, dtype: np.dtype) -> Array:
     """`start + i * step`; worked out in double precision, as torch does, unless whole numbers make that the same."""
+    _args.check_room((count,), dtype)
     whole = float(start).is_integer() and float(step).is_integer()
     if count <= _SMALL or not (whole or _args.is_complex(dtype)):
         steps = np.arange(count) if whole and abs(start) < 2**62 else np.arange(count, dtype=np.float64)
@@ -208,6 +215,7 @@ def _spaced(start: Any, end: Any, steps: int, dtype: Any, name: str, curve: Call
     complex_too = isinstance(start, complex) or isinstance(end, complex)
     kind = _dtype(dtype, _number_dtype(1j) if complex_too else None)
     _args.check(kind != np.bool_, f"{name}(): expected a dtype other than bool", NotImplementedError)
+    _args.check_room((steps,), kind)
     for bound in (start, end):
         _args.check_fits(name, bound, kind)
     wide = kind if kind.itemsize >= 4 else np.dtype(np.float32)

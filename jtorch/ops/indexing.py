@@ -5,6 +5,7 @@ scatter ...) are in `gathering` and `scattering`.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._floating import wide
+from jtorch.ops._hints import NUMBERS
 from jtorch.ops._op import Array, Op, Scalar, derived, op
 from jtorch.ops._placing import placed
 from jtorch.ops.shape import dtype_of
@@ -238,6 +240,22 @@ def _paste(input: Array, value: Array, basic: tuple, places: Sequence) -> Array:
         spread = jax.lax.pad(value, jnp.zeros((), value.dtype), between)
         value = jnp.where(written, spread, _cut_out(input, starts, _spanned(lengths, steps)))
     return jax.lax.dynamic_update_slice(input, value, _aligned(starts, input.shape))
+
+
+def check_written(dtype: Any, value: Any, spec: Spec, arrays: Sequence) -> None:
+    """What torch asks of a value to be written at index arrays or a mask: a lone mask converts one number, nothing else.
+
+    Raises:
+        RuntimeError: the value is of another dtype, or the mask for one value is none of bools.
+    """
+    number = type(value) in NUMBERS
+    if "mask" in spec.advanced and (number or math.prod(value.shape) == 1):
+        kind = _args.to_dtype(arrays[-1].dtype)
+        _args.check(kind == np.bool_, f"index: expected a bool mask for one value, got one of {kind}", RuntimeError)
+    elif not number:
+        given = _args.to_dtype(value.dtype)
+        message = f"index: expected a value of dtype {dtype}, got {given}; convert it by to()"
+        _args.check(given == dtype, message, RuntimeError)
 
 
 def _check_setitem(input: Array, value: Any, arrays: Sequence[Array], spec: Spec, accumulate: bool = False) -> None:

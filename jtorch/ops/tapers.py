@@ -21,6 +21,7 @@ def _checked(name: str, M: int, dtype: Any) -> np.dtype:
     _args.check(M >= 0, f"{name}(): expected M of 0 or more, got {M}")
     wide = dtype in (np.float32, np.float64)
     _args.check(wide, f"{name}(): expected dtype float32 or float64, got {dtype}")
+    _args.check_room((M,), dtype)
     return _args.to_dtype(dtype)
 
 
@@ -192,6 +193,7 @@ def _older(name: str, length: int, periodic: bool, dtype: Any, shape: Callable, 
     kind = _args.default_float() if dtype is None else _args.to_dtype(dtype)
     _args.check(_args.is_inexact(kind), f"{name}(): expected a float dtype, got {kind}", RuntimeError)
     _args.check(length >= 0, f"{name}(): expected window_length of 0 or more, got {length}", RuntimeError)
+    _args.check_room((length,), kind)
     return _rounded(shape(length, not periodic, *parameters) if length > 1 else np.ones(length), kind)
 
 

@@ -1,4 +1,4 @@
-"""Calls that torch refuses, and that would mean nothing here either: arguments of types and dtypes that do not fit."""
+"""Calls that torch refuses, and that would mean nothing here either: arguments of types, dtypes and sizes that do not fit."""
 
 import numpy as np
 import parity
@@ -57,6 +57,21 @@ REFUSED = {
     ),
     "another size than a repeat makes": lambda t: _ones(t, 3).repeat_interleave(2, output_size=5),
     "a negative place in all": lambda t: t.take_along_dim(_ones(t, 2, 2), t.tensor([-1])),
+    "zeros beyond all memory": lambda t: t.zeros(2**40, 2**40),
+    "one number beyond all memory": lambda t: t.full((2**62,), 1.5),
+    "one tensor beyond all memory": lambda t: t.full((2**40, 2**40), t.tensor(1.5)),
+    "a diagonal beyond all memory": lambda t: t.eye(2**40),
+    "counting beyond all memory": lambda t: t.arange(2**62),
+    "steps beyond all memory": lambda t: t.linspace(0, 1, 2**62),
+    "a window beyond all memory": lambda t: t.hann_window(2**62),
+    "draws beyond all memory": lambda t: t.rand(2**40, 2**40),
+    "weights beyond all memory": lambda t: t.nn.Conv2d(4, 5, 2**40),
+    "new ones beyond all memory": lambda t: _ones(t, 1).new_ones(2**40, 2**40),
+    "a view beyond all memory": lambda t: _ones(t, 1).expand(2**40, 2**40),
+    "copies beyond all memory": lambda t: _ones(t, 2, 2).tile((2**40, 2**40)),
+    "classes beyond all memory": lambda t: _f(t).one_hot(t.tensor([1]), 2**62),
+    "padding beyond all memory": lambda t: _f(t).pad(_ones(t, 2, 2), (2**62, 0)),
+    "growing beyond all memory": lambda t: _ones(t, 2).resize_(2**40, 2**40),
 }
 
 
