@@ -50,6 +50,8 @@ def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups
         return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
     if groups == 1 and math.prod(x.shape[2:]) == max(window.dilation) == 1:
         return _from_point(x, w, window)
+    if groups == max(stride) == max(window.dilation) == 1 and math.prod(x.shape[2:]) < math.prod(w.shape[2:]):
+        return _exchanged(x, w, window)
     if groups > 1 or max(stride) == 1:
         return _cropped_convolution(
             pad_spatial(x, ((0, 0),) * len(stride), tuple(s - 1 for s in stride)), w, window, groups
@@ -62,6 +64,14 @@ def _from_point(x: Array, w: Array, window: Window) -> Array:
     y = jnp.matmul(x.reshape(x.shape[:2]), w.reshape(w.shape[0], -1), precision=_args.precision())
     edges = tuple((low - k + 1, high - k + 1) for (low, high), k in zip(window.pads, w.shape[2:], strict=True))
     return pad_spatial(y.reshape(x.shape[0], *w.shape[1:]), edges)
+
+
+def _exchanged(x: Array, w: Array, window: Window) -> Array:
+    """The same with the images as kernels and the kernels as images, which takes less where these are the larger."""
+    rest = [s - k for s, k in zip(x.shape[2:], w.shape[2:], strict=True)]
+    pads = tuple((low + r, high + r) for (low, high), r in zip(window.pads, rest, strict=True))
+    y = _cropped_convolution(jnp.swapaxes(w, 0, 1), jnp.swapaxes(x, 0, 1), window._replace(pads=pads), 1)
+    return jnp.swapaxes(y, 0, 1)
 
 
 def _cropped_convolution(x: Array, w: Array, window: Window, groups: int) -> Array:

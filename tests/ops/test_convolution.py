@@ -48,16 +48,34 @@ def size(request, monkeypatch):
 
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "groups"), SHAPES)
 def test_convolutions_and_their_gradients_to_second_order(size, shape, kernel, stride, padding, dilation, groups):
+    options = (stride, padding, dilation, groups)
+    _agrees_to_second_order(shape, kernel, lambda library, x, w: _called(library, x, w, options))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "padding"),
+    [
+        ((3, 2, 4), (2, 5, 7), 0),
+        ((3, 2, 4), (2, 5, 7), 4),  # more than the image has
+        ((2, 3, 2, 3), (3, 4, 5, 3), (2, 0)),
+        ((2, 3, 3, 1, 3), (3, 2, 4, 4, 3), 1),
+    ],
+)
+def test_transposed_convolutions_of_images_smaller_than_the_kernel(shape, kernel, padding):
+    name = f"conv_transpose{len(shape) - 2}d"
+    _agrees_to_second_order(shape, kernel, lambda library, x, w: getattr(library, name)(x, w, None, 1, padding))
+
+
+def _agrees_to_second_order(shape, kernel, call):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
-    options = (stride, padding, dilation, groups)
 
     tx, tw = (torch.from_numpy(a).requires_grad_() for a in (x, w))
-    first = torch.autograd.grad(_called(torch, tx, tw, options).pow(3).sum(), (tx, tw), create_graph=True)
+    first = torch.autograd.grad(call(torch, tx, tw).pow(3).sum(), (tx, tw), create_graph=True)
     second = torch.autograd.grad(sum((g * g).sum() for g in first), (tx, tw))
 
     def cubes(x, w):
-        return (_called(ops, x, w, options) ** 3).sum()
+        return (call(ops, x, w) ** 3).sum()
 
     def squares(x, w):
         return sum((g * g).sum() for g in jax.grad(cubes, (0, 1))(x, w))
