@@ -29,6 +29,7 @@ _NARROW = 8  # input channels of a group up to which patches are worth while, un
 _ELEMENTS = 128  # of a kernel up to which patches are taken
 _ROWS = 12  # of an image from which its rows are added up before they are reduced
 _TERMS = 384  # products for all rows of an image up to which they are written out
+_LONG = 64  # elements of a kernel up to which the gradient of each is written out, which takes long to compile
 _BLOCK = 2**18  # how many elements of patches are at hand at a time, 1 MB: what fits a cache
 
 
@@ -246,7 +247,9 @@ def _shifted(x: Array, w: Array, window: Window) -> Array:
 @functools.partial(_shifted.defjvp, symbolic_zeros=True)
 def _shifted_jvp(window, primals, tangents):
     (x, w), y = primals, _shifted(*primals, window)
-    forms = lambda dx: _shifted_from_input(dx, w, window), lambda dw: _shifted_from_kernel(x, dw, window)
+    by_rows = w.ndim > 4 and math.prod(w.shape[2:]) > _LONG
+    from_kernel = _shifted_by_rows if by_rows else _shifted_from_kernel
+    forms = lambda dx: _shifted_from_input(dx, w, window), lambda dw: from_kernel(x, dw, window)
     return y, added(y, tangents, *forms)
 
 
@@ -312,3 +315,21 @@ def _shifted_from_kernel(x: Array, w: Array, window: Window) -> Array:
         return jnp.concatenate(parts, 2)
 
     return lax.scan(lambda _, one: (None, of_one(one, factors)), None, x)[1]
+
+
+def _shifted_by_rows(x: Array, w: Array, window: Window) -> Array:
+    """`_shifted_from_kernel` for kernels of many elements: a loop over their rows, each a kernel of its own."""
+    kernel, sizes = w.shape[3:], window.sizes(x.shape[4:], w.shape[3:])
+    spans = [(size - 1) * s + 1 for size, s in zip(sizes, window.stride, strict=True)]
+    x = pad_spatial(x, window.pads)
+    starts = list(itertools.product(range(x.shape[3]), *map(_offsets, kernel[:-1], window.dilation[:-1])))
+    rows = w.reshape(*w.shape[:2], len(starts), 1, *(1,) * (len(kernel) - 1), kernel[-1])
+
+    @jax.checkpoint  # otherwise every part of the input would be kept for the transposition
+    def of_row(start: Array, row: Array) -> Array:
+        part = lax.dynamic_slice(x, (0, 0, 0, *start, 0), (*x.shape[:3], 1, *spans[:-1], x.shape[-1]))
+        return _shifted_from_kernel(part, row, window.unpadded())
+
+    each = (jnp.array(starts), jnp.moveaxis(rows, 2, 0))
+    like = jax.eval_shape(of_row, *(a[0] for a in each))
+    return lax.scan(lambda y, at: (y + of_row(*at), None), jnp.zeros(like.shape, like.dtype), each)[0]
