@@ -160,6 +160,9 @@ def _lp_pool(
 ) -> Any:
     kernel = _args.ntuple(kernel_size, nd, f"lp_pool{nd}d", "kernel_size")
     stride = stride if stride != () else None
+    if isinstance(norm_type, float) and math.isinf(norm_type):  # the largest, or the least
+        largest, toward = registry[f"max_pool{nd}d"], registry["neg"] if norm_type < 0 else lambda x: x
+        return toward(largest(toward(registry["abs"](input)), kernel, stride, 0, 1, ceil_mode))
     out = average(registry["pow"](input, norm_type), kernel, stride, 0, ceil_mode)
     signed = registry["mul"](registry["sign"](out), registry["relu"](registry["abs"](out)))
     return registry["pow"](registry["mul"](signed, math.prod(kernel)), 1.0 / norm_type)
@@ -167,7 +170,7 @@ def _lp_pool(
 
 @derived(method=False, function=False)
 def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The `norm_type`-th root of the sum of that power over each window.
+    """The `norm_type`-th root of the sum of that power over each window; of infinity, the largest absolute value.
 
     Shape: (N, C, L) or (C, L) -> the same with output sizes
     """
@@ -176,7 +179,7 @@ def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
 
 @derived(method=False, function=False)
 def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The `norm_type`-th root of the sum of that power over each window.
+    """The `norm_type`-th root of the sum of that power over each window; of infinity, the largest absolute value.
 
     Shape: (N, C, H, W) or (C, H, W) -> the same with output sizes
     """
@@ -185,7 +188,7 @@ def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
 
 @derived(method=False, function=False)
 def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    """The `norm_type`-th root of the sum of that power over each window.
+    """The `norm_type`-th root of the sum of that power over each window; of infinity, the largest absolute value.
 
     Shape: (N, C, D, H, W) or (C, D, H, W) -> the same with output sizes
     """

@@ -18,10 +18,14 @@ from jtorch._donating import arrays_of, donatable, put
 from jtorch._tensor import Tensor
 from jtorch.autograd import tape
 from jtorch.autograd.grad_mode import enable_grad
+from jtorch.ops import _args
+from jtorch.ops._binding import freeze
 from jtorch.optim import _entries
 from jtorch.optim._entries import Count
 from jtorch.optim._program import STEP, Form, Input, Pass, Program, program
 from jtorch.optim.optimizer import Optimizer
+
+_PAIRS = ("betas", "etas", "step_sizes")  # settings of two numbers
 
 
 class Part(NamedTuple):
@@ -130,10 +134,12 @@ class Algorithm(Optimizer):
     # numbers
 
     def _form(self, group: dict) -> Form:
-        inputs, fixed = [], [(name, group[name]) for name in self._flags]
+        inputs, fixed = [], [(name, freeze(group[name])) for name in self._flags]
         for name in self._numbers:
             value, decay = group[name], name in self._decays
             if isinstance(value, tuple | list):
+                _args.check(name in _PAIRS, f"expected {name} to be a number, got {value}", TypeError)
+                _args.check(len(value) == 2, f"expected {name} to be two numbers, got {value}")
                 inputs += [Input(name, i, decay, isinstance(x, Tensor)) for i, x in enumerate(value)]
             elif isinstance(value, Tensor) or value != 0 or name not in self._parts:
                 inputs.append(Input(name, None, decay, isinstance(value, Tensor)))

@@ -105,6 +105,7 @@ class Adafactor(Algorithm):
         _args.check(not isinstance(lr, Tensor) or lr.numel() == 1, "Tensor lr must be 1-element")
         _args.check(float(lr) >= 0, f"Learning rate should be >= 0 but is: {lr}")
         _args.check(beta2_decay <= 0, f"beta2_decay should be <= 0 but is: {beta2_decay}")
+        _args.check(len(eps) == 2, f"expected eps to be two numbers, got {eps}")
         _args.check(eps[0] is None or eps[0] >= 0, f"epsilon1 should be >= 0 but is: {eps[0]}")
         _args.check(eps[1] >= 0, f"epsilon2 should be >= 0 but is: {eps[1]}")
         _args.check(d >= 1, f"Clipping threshold d should be >= 1 but is: {d}")

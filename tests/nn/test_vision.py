@@ -36,6 +36,13 @@ def test_layers(text):
     parity.check(ours, theirs, torch.rand(MADE[text], requires_grad=True))
 
 
+@pytest.mark.parametrize("nd", [1, 2, 3])
+@pytest.mark.parametrize("norm", [float("inf"), -float("inf")])
+def test_power_average_of_infinite_power(nd, norm):
+    ours, theirs = (getattr(lib.nn, f"LPPool{nd}d")(norm, 3, 2, ceil_mode=True) for lib in (jtorch, torch))
+    parity.check(ours, theirs, torch.randn(2, 3, *(6,) * nd, requires_grad=True))
+
+
 @pytest.mark.parametrize("nd", [2, 3])
 def test_fractional_max_pool_with_samples(nd):
     """Samples are a buffer, and the same ones give the same windows as in torch."""

@@ -63,6 +63,36 @@ def test_bad_settings(name, settings):
     assert _outcome(lambda: getattr(optim, name)([_param(jtorch)], **ours(settings))) == want
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "error"),
+    [
+        ("AdamW", {"betas": (0.9, 0.9, 0.9)}, ValueError),
+        ("Rprop", {"step_sizes": (0.1,)}, ValueError),
+        ("ASGD", {"alpha": [0.1]}, TypeError),
+        ("ASGD", {"t0": (0.1, 0.2)}, TypeError),
+    ],
+)
+def test_settings_of_the_wrong_length(name, settings, error):
+    param = _param(jtorch)
+    optimizer = getattr(optim, name)([param], **settings)
+    param.sum().backward()
+    with pytest.raises(error, match=f"expected {next(iter(settings))} to be"):
+        optimizer.step()
+    assert param.tolist() == [1, 1] and not optimizer.state
+
+
+@pytest.mark.parametrize("eps", [[None, 1e-3], (1e-4, 1e-2), [1e-4, 1e-2]])
+def test_lists_for_tuples(eps):
+    stepped = []
+    for library, module in LIBRARIES:
+        param = _param(library, (2, 3))
+        optimizer = module.Adafactor([param], eps=eps)
+        (param**2).sum().backward()
+        optimizer.step()
+        stepped.append(param.detach().numpy())
+    np.testing.assert_allclose(*stepped, rtol=1e-6)
+
+
 BAD_PARAMETERS = {
     "a tensor": lambda library: _param(library).float(),
     "nothing": lambda library: [],
