@@ -10,6 +10,7 @@ import numpy as np
 
 from jtorch.ops import _args
 from jtorch.ops._elementwise import require_wide
+from jtorch.ops._floating import require_float
 from jtorch.ops._op import Array, derived, op, registry
 from jtorch.ops._windows import Windows, windows
 from jtorch.ops.pooling import _adaptive_size, adaptive_bounds
@@ -107,6 +108,7 @@ def avg_pool3d(
 
 def _adaptive_avg(nd: int, input: Array, output_size: Any) -> Array:
     name = f"adaptive_avg_pool{nd}d"
+    require_float(name, input, complex_too=True)
     out = _adaptive_size(name, input, output_size, nd)
     result, first = _wide(input), input.ndim - nd
     for axis, (size, count) in enumerate(zip(input.shape[first:], out, strict=True), first):

@@ -24,6 +24,8 @@ def _check_arrays(name: str, nd: int, input: Array, weight: Array, bias: Array |
         f"{name}(): expected a weight of {nd + 2} dimensions, got shape {weight.shape}",
         RuntimeError,
     )
+    whole = 0 not in weight.shape[2:]
+    check(whole, f"{name}(): expected kernel sizes of at least 1, got {weight.shape[2:]}", RuntimeError)
     allowed = f"{nd + 1} (unbatched) or {nd + 2}"
     fits = input.ndim in (nd + 1, nd + 2)
     check(fits, f"{name}(): expected an input of {allowed} dimensions, got shape {input.shape}", RuntimeError)

@@ -48,7 +48,12 @@ def broadcast(name: str, *arrays: Array) -> tuple[int, ...]:
 
 
 def at_least(x: Array, low: float) -> Array:
-    """`x` where not below `low`; the gradient at the bound itself is 1, as that of clamp_min."""
+    """`x` where not below `low`; the gradient at the bound itself is 1, as that of clamp_min.
+
+    Raises:
+        NotImplementedError: these are complex numbers, which have no order.
+    """
+    _args.check(not _args.is_complex(x.dtype), f"clamp(): expected real numbers, got {x.dtype}", NotImplementedError)
     return jnp.where(x < low, low, x)
 
 
@@ -171,11 +176,13 @@ def huber_loss(
 
     Shape: (*), (*) -> (), or (*) without reduction
     Raises:
-        RuntimeError: delta <= 0.
+        RuntimeError: delta <= 0, or a complex target.
     Source: Huber, Annals of Mathematical Statistics 35 (1964).
     """
     _same_size("huber_loss", input, target)
     require_float("huber_loss", input)
+    real = not _args.is_complex(target.dtype)
+    _args.check(real, f"huber_loss(): expected a real target, got {target.dtype}", RuntimeError)
     difference = wide(input) - wide(target)
     size = _size(difference)
     loss = jnp.where(size <= delta, difference * difference / 2, delta * (size - delta / 2))
@@ -209,7 +216,7 @@ def kl_div(
     Shape: (N, *), (N, *) -> (), or (N, *) without reduction
     """
     broadcast("kl_div", input, target)
-    floats = _args.is_inexact(input.dtype) and _args.is_inexact(target.dtype)
+    floats = _args.is_float(input.dtype) and _args.is_float(target.dtype)
     _args.check(floats, f"kl_div(): expected float dtypes, got {input.dtype} and {target.dtype}", RuntimeError)
     if size_average is None and reduce is None and reduction == "mean":
         message = "reduction: 'mean' divides the total loss by both the batch size and the support size; "
@@ -390,10 +397,15 @@ def soft_margin_loss(
 ) -> Array:
     """`log(1 + exp(-target * input))` for targets 1 and -1, reduced, without overflow.
 
-    Shape: (*), (*) -> (), or (*) without reduction
+    Shape: (*), targets that broadcast to it -> (), or (*) without reduction
+    Raises:
+        RuntimeError: the targets have more elements than the input, or these are no floats.
     """
-    broadcast("soft_margin_loss", input, target)
-    floats = _args.is_float(input.dtype)
-    _args.check(floats, f"soft_margin_loss(): expected a float dtype, got {input.dtype}", RuntimeError)
+    shape = broadcast("soft_margin_loss", input, target)
+    message = f"soft_margin_loss(): expected a target that broadcasts to {input.shape}, got {target.shape}"
+    _args.check(shape == input.shape, message, RuntimeError)
+    floats = _args.is_float(input.dtype) and not _args.is_complex(target.dtype)
+    kinds = f"{input.dtype} and {target.dtype}"
+    _args.check(floats, f"soft_margin_loss(): expected a float dtype and a real target, got {kinds}", RuntimeError)
     loss = jax.nn.softplus(-wide(target) * wide(input))
     return reduced("soft_margin_loss", loss, reduction, size_average, reduce).astype(input.dtype)
