@@ -158,7 +158,7 @@ def _scan(
     mode: str, reverse: bool, keep: bool, gates: Array, states: tuple, weights: Weights, lengths: Array | None
 ) -> tuple:
     """(last states, all states if `keep` else all outputs, what the slopes need)."""
-    hidden, axis = repeated(weights.hidden, len(states[0]), len(gates))
+    hidden, axis = repeated(weights.hidden, states[0].shape[0], gates.shape[0])
     weights = weights._replace(hidden=hidden)
 
     def body(before: tuple, at: tuple) -> tuple:

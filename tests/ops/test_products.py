@@ -149,3 +149,13 @@ def test_recurrent_networks_of_many_weights():
     found = jax.vmap(call)(weights)
     for place in range(2):
         _agree(found[place], call({name: value[place] for name, value in weights.items()}))
+
+
+def test_recurrent_networks_of_unknown_batches():
+    network = _network("LSTM")[0]
+    weights = {name: jnp.asarray(value.numpy()) for name, value in network.state_dict().items()}
+    call = jax.jit(lambda x: jtorch.func.functional_call(network, weights, (x,))[0])
+    shape = (TIMES, jax.export.symbolic_shape("n")[0], FEATURES)
+    exported = jax.export.export(call)(jax.ShapeDtypeStruct(shape, "float32"))
+    x = jnp.asarray(_numbers(TIMES, BATCH, FEATURES))
+    _agree(exported.call(x), call(x))
