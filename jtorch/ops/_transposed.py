@@ -50,7 +50,8 @@ def _transposed_on_cpu(x: Array, w: Array, window: Window, stride: tuple, groups
         return jnp.concatenate([_transposed_on_cpu(a, b, window, stride, 1) for a, b in pairs], 1)
     if groups == 1 and math.prod(x.shape[2:]) == max(window.dilation) == 1:
         return _from_point(x, w, window)
-    if groups == max(stride) == max(window.dilation) == 1 and math.prod(x.shape[2:]) < math.prod(w.shape[2:]):
+    fixed = _args.fixed(x.shape[2:])
+    if fixed and groups == max(stride) == max(window.dilation) == 1 and math.prod(x.shape[2:]) < math.prod(w.shape[2:]):
         return _exchanged(x, w, window)
     if groups > 1 or max(stride) == 1:
         return _cropped_convolution(

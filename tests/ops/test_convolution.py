@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_convolutions_and_their_gradients_to_second_order(size, shape, kernel, s
 def test_transposed_convolutions_of_images_smaller_than_the_kernel(shape, kernel, padding):
     name = f"conv_transpose{len(shape) - 2}d"
     _agrees_to_second_order(shape, kernel, lambda library, x, w: getattr(library, name)(x, w, None, 1, padding))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("conv2d", "n, 3, 8, 8"), ("conv_transpose2d", "n, 3, 8, 8"), ("conv_transpose2d", "2, 3, h, h")],
+)
+def test_convolutions_of_unknown_sizes(name, sizes):
+    x, w = (np.random.default_rng(0).standard_normal(shape) for shape in ((2, 3, 8, 8), (3, 3, 2, 3)))
+    call = jax.jit(lambda x: getattr(ops, name)(x, w))
+    exported = jax.export.export(call)(jax.ShapeDtypeStruct(jax.export.symbolic_shape(sizes), x.dtype))
+    np.testing.assert_allclose(exported.call(x), call(x), rtol=1e-12)
 
 
 def _agrees_to_second_order(shape, kernel, call):
