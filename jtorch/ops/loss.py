@@ -407,5 +407,5 @@ def soft_margin_loss(
     floats = _args.is_float(input.dtype) and not _args.is_complex(target.dtype)
     kinds = f"{input.dtype} and {target.dtype}"
     _args.check(floats, f"soft_margin_loss(): expected a float dtype and a real target, got {kinds}", RuntimeError)
-    loss = jax.nn.softplus(-wide(target) * wide(input))
+    loss = jax.nn.softplus(-(wide(target) * wide(input)))
     return reduced("soft_margin_loss", loss, reduction, size_average, reduce).astype(input.dtype)

@@ -70,6 +70,7 @@ REFUSED = {
     "means of bools": lambda t: _f(t).adaptive_avg_pool3d(_ones(t, 1, 1, 4, 4, 4, dtype="bool"), 2),
     "a kernel of no elements": lambda t: _f(t).conv2d(_ones(t, 1, 2, 4, 4), _ones(t, 3, 2, 0, 3)),
     "a kernel of no elements, transposed": lambda t: _f(t).conv_transpose1d(_ones(t, 1, 2, 4), _ones(t, 2, 3, 0)),
+    "a negative eps": lambda t: _f(t).batch_norm(_ones(t, 2, 3), t.zeros(3), t.ones(3), eps=-1.0),
     "zeros beyond all memory": lambda t: t.zeros(2**40, 2**40),
     "one number beyond all memory": lambda t: t.full((2**62,), 1.5),
     "one tensor beyond all memory": lambda t: t.full((2**40, 2**40), t.tensor(1.5)),
@@ -99,6 +100,9 @@ def test_refused_as_by_torch(name):
 
 TAKEN = {
     "neighbours in float64": lambda t: _f(t).local_response_norm(_ones(t, 1, 4, 2, dtype="float64"), 2, 0.3),
+    "bools for targets of 1 and -1": lambda t: _f(t).soft_margin_loss(
+        t.tensor([1.0, 2.0]), t.tensor([True, False])
+    ),
     "trapezoids of bytes": lambda t: t.trapezoid(t.tensor([200, 100, 50], dtype=t.uint8).reshape(1, 3), dx=2.0),
     "their running sums": lambda t: t.cumulative_trapezoid(t.tensor([60, 60, 50], dtype=t.uint8), dx=2),
     "a diagonal beyond 32 bits": lambda t: (t.triu(_ones(t, 2, 2), 2**40), t.tril(_ones(t, 2, 2), 2**40)),
