@@ -169,7 +169,9 @@ class LPPool1d(_LPPool):
     Shape: (N, C, L) or (C, L) -> the same with output sizes
     """
 
-    forward = functional(F.lp_pool1d)
+    def forward(self, input: Tensor) -> Tensor:
+        """The pooled input; the power counts as a float."""
+        return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool2d(_LPPool):
@@ -178,7 +180,9 @@ class LPPool2d(_LPPool):
     Shape: (N, C, H, W) or (C, H, W) -> the same with output sizes
     """
 
-    forward = functional(F.lp_pool2d)
+    def forward(self, input: Tensor) -> Tensor:
+        """The pooled input; the power counts as a float."""
+        return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool3d(_LPPool):
@@ -187,7 +191,9 @@ class LPPool3d(_LPPool):
     Shape: (N, C, D, H, W) or (C, D, H, W) -> the same with output sizes
     """
 
-    forward = functional(F.lp_pool3d)
+    def forward(self, input: Tensor) -> Tensor:
+        """The pooled input; the power counts as a float."""
+        return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class _AdaptiveMaxPool(Declared):

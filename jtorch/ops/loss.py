@@ -71,6 +71,11 @@ def _same_size(name: str, input: Array, target: Array) -> None:
         )
 
 
+def _real(name: str, *arrays: Array) -> None:
+    for x in arrays:
+        _args.check(not _args.is_complex(x.dtype), f"{name}(): expected real numbers, got {x.dtype}", RuntimeError)
+
+
 def _weighted(name: str, loss: Array, weight: Array | None, reduction: str) -> Array:
     """The loss reduced; with a weight for each element, the mean is the weighted one."""
     if weight is None:
@@ -181,8 +186,7 @@ def huber_loss(
     """
     _same_size("huber_loss", input, target)
     require_float("huber_loss", input)
-    real = not _args.is_complex(target.dtype)
-    _args.check(real, f"huber_loss(): expected a real target, got {target.dtype}", RuntimeError)
+    _real("huber_loss", target)
     difference = wide(input) - wide(target)
     size = _size(difference)
     loss = jnp.where(size <= delta, difference * difference / 2, delta * (size - delta / 2))
@@ -346,6 +350,7 @@ def binary_cross_entropy(
     require_float("binary_cross_entropy", input)
     loss = _bce(wide(input), wide(target))
     if weight is not None:
+        _real("binary_cross_entropy", weight)
         fits = broadcast("binary_cross_entropy", input, weight) == input.shape
         message = f"binary_cross_entropy(): expected weight to broadcast to {input.shape}, got {weight.shape}"
         _args.check(fits, message, RuntimeError)
@@ -370,7 +375,7 @@ def binary_cross_entropy_with_logits(
     Shape: (*), (*) -> (), or (*) without reduction; in the dtype of the target
     Raises:
         ValueError: the shapes differ.
-        RuntimeError: the target is of integers or bools.
+        RuntimeError: the target is of integers or bools, or weights are complex or have more elements than the input.
     """
     name = "binary_cross_entropy_with_logits"
     same = input.shape == target.shape
@@ -379,7 +384,11 @@ def binary_cross_entropy_with_logits(
     floats = f"{name}(): expected a target of a float dtype, got {target.dtype}"
     _args.check(_args.is_float(target.dtype), floats, RuntimeError)
     x, t = wide(input), wide(target)
-    broadcast(name, *(a for a in (input, weight, pos_weight) if a is not None))
+    given = [a for a in (weight, pos_weight) if a is not None]
+    fits = broadcast(name, input, *given) == input.shape
+    message = f"{name}(): expected weights that broadcast to {input.shape}, got {[x.shape for x in given]}"
+    _args.check(fits, message, RuntimeError)
+    _real(name, *given)
     positive = 1.0 if pos_weight is None else 1 + (wide(pos_weight) - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:

@@ -70,6 +70,16 @@ REFUSED = {
     "means of bools": lambda t: _f(t).adaptive_avg_pool3d(_ones(t, 1, 1, 4, 4, 4, dtype="bool"), 2),
     "a kernel of no elements": lambda t: _f(t).conv2d(_ones(t, 1, 2, 4, 4), _ones(t, 3, 2, 0, 3)),
     "a kernel of no elements, transposed": lambda t: _f(t).conv_transpose1d(_ones(t, 1, 2, 4), _ones(t, 2, 3, 0)),
+    "complex weights": lambda t: _f(t).binary_cross_entropy(_ones(t, 3), _ones(t, 3), _ones(t, 3, dtype="complex64")),
+    "complex weights of logits": lambda t: _f(t).binary_cross_entropy_with_logits(
+        _ones(t, 3), _ones(t, 3), pos_weight=_ones(t, 3, dtype="complex64")
+    ),
+    "more weights than elements": lambda t: _f(t).binary_cross_entropy_with_logits(
+        _ones(t, 3), _ones(t, 3), weight=_ones(t, 2, 3)
+    ),
+    "more positive weights than elements": lambda t: _f(t).binary_cross_entropy_with_logits(
+        _ones(t, 3), _ones(t, 3), pos_weight=_ones(t, 2, 3)
+    ),
     "a negative eps": lambda t: _f(t).batch_norm(_ones(t, 2, 3), t.zeros(3), t.ones(3), eps=-1.0),
     "zeros beyond all memory": lambda t: t.zeros(2**40, 2**40),
     "one number beyond all memory": lambda t: t.full((2**62,), 1.5),
@@ -103,6 +113,7 @@ TAKEN = {
     "bools for targets of 1 and -1": lambda t: _f(t).soft_margin_loss(
         t.tensor([1.0, 2.0]), t.tensor([True, False])
     ),
+    "powers of integers in a layer": lambda t: t.nn.LPPool1d(2, 2)(t.tensor([[[1, 8, 4, 5]]])),
     "trapezoids of bytes": lambda t: t.trapezoid(t.tensor([200, 100, 50], dtype=t.uint8).reshape(1, 3), dx=2.0),
     "their running sums": lambda t: t.cumulative_trapezoid(t.tensor([60, 60, 50], dtype=t.uint8), dx=2),
     "a diagonal beyond 32 bits": lambda t: (t.triu(_ones(t, 2, 2), 2**40), t.tril(_ones(t, 2, 2), 2**40)),
