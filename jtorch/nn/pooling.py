@@ -161,6 +161,11 @@ class _LPPool(Declared):
     stride: Any = None
     ceil_mode: bool = False
     shown = "norm_type={norm_type}, kernel_size={kernel_size}, stride={stride}, ceil_mode={ceil_mode}"
+    _pool: ClassVar[Any]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The pooled input; the power counts as a float."""
+        return self._pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool1d(_LPPool):
@@ -169,9 +174,7 @@ class LPPool1d(_LPPool):
     Shape: (N, C, L) or (C, L) -> the same with output sizes
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The pooled input; the power counts as a float."""
-        return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+    _pool = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
@@ -180,9 +183,7 @@ class LPPool2d(_LPPool):
     Shape: (N, C, H, W) or (C, H, W) -> the same with output sizes
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The pooled input; the power counts as a float."""
-        return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+    _pool = staticmethod(F.lp_pool2d)
 
 
 class LPPool3d(_LPPool):
@@ -191,9 +192,7 @@ class LPPool3d(_LPPool):
     Shape: (N, C, D, H, W) or (C, D, H, W) -> the same with output sizes
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The pooled input; the power counts as a float."""
-        return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+    _pool = staticmethod(F.lp_pool3d)
 
 
 class _AdaptiveMaxPool(Declared):

@@ -175,5 +175,6 @@ def _named(function: Callable, name: str) -> Callable:
 
 def _strong(x) -> Array:
     x = jnp.asarray(x)
-    _args.check_room(x.shape, x.dtype)
+    if isinstance(x, jax.core.Tracer):  # a concrete one is there already
+        _args.check_room(x.shape, x.dtype)
     return jax.lax.convert_element_type(x, x.dtype) if x.aval.weak_type else x

@@ -251,11 +251,10 @@ def check_written(dtype: Any, value: Any, spec: Spec, arrays: Sequence) -> None:
     number = type(value) in NUMBERS
     if "mask" in spec.advanced and (number or math.prod(value.shape) == 1):
         kind = _args.to_dtype(arrays[-1].dtype)
-        _args.check(kind == np.bool_, f"index: expected a bool mask for one value, got one of {kind}", RuntimeError)
-    elif not number:
-        given = _args.to_dtype(value.dtype)
-        message = f"index: expected a value of dtype {dtype}, got {given}; convert it by to()"
-        _args.check(given == dtype, message, RuntimeError)
+        if kind != np.bool_:
+            _args.fail(f"index: expected a bool mask for one value, got one of {kind}", RuntimeError)
+    elif not number and _args.to_dtype(value.dtype) != dtype:
+        _args.fail(f"index: expected a value of dtype {dtype}, got {value.dtype}; convert it by to()", RuntimeError)
 
 
 def _check_setitem(input: Array, value: Any, arrays: Sequence[Array], spec: Spec, accumulate: bool = False) -> None:

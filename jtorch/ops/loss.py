@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jtorch.ops import _args
+from jtorch.ops._elementwise import require
 from jtorch.ops._floating import require_float, wide
 from jtorch.ops._op import Array, Scalar, op
+
+_REAL = "bif"  # the kinds of dtypes that have an order
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -53,7 +56,7 @@ def at_least(x: Array, low: float) -> Array:
     Raises:
         NotImplementedError: these are complex numbers, which have no order.
     """
-    _args.check(not _args.is_complex(x.dtype), f"clamp(): expected real numbers, got {x.dtype}", NotImplementedError)
+    require("clamp", x.dtype, _REAL)
     return jnp.where(x < low, low, x)
 
 
@@ -71,9 +74,13 @@ def _same_size(name: str, input: Array, target: Array) -> None:
         )
 
 
-def _real(name: str, *arrays: Array) -> None:
-    for x in arrays:
-        _args.check(not _args.is_complex(x.dtype), f"{name}(): expected real numbers, got {x.dtype}", RuntimeError)
+def _check_factors(name: str, input: Array, *factors: Array) -> None:
+    """Raise unless these, all real, broadcast to the input's shape."""
+    fits = broadcast(name, input, *factors) == input.shape
+    shapes = ", ".join(str(x.shape) for x in factors)
+    _args.check(fits, f"{name}(): expected what broadcasts to {input.shape}, got {shapes}", RuntimeError)
+    for x in factors:
+        require(name, x.dtype, _REAL, RuntimeError)
 
 
 def _weighted(name: str, loss: Array, weight: Array | None, reduction: str) -> Array:
@@ -186,7 +193,7 @@ def huber_loss(
     """
     _same_size("huber_loss", input, target)
     require_float("huber_loss", input)
-    _real("huber_loss", target)
+    require("huber_loss", target.dtype, _REAL, RuntimeError)
     difference = wide(input) - wide(target)
     size = _size(difference)
     loss = jnp.where(size <= delta, difference * difference / 2, delta * (size - delta / 2))
@@ -350,10 +357,7 @@ def binary_cross_entropy(
     require_float("binary_cross_entropy", input)
     loss = _bce(wide(input), wide(target))
     if weight is not None:
-        _real("binary_cross_entropy", weight)
-        fits = broadcast("binary_cross_entropy", input, weight) == input.shape
-        message = f"binary_cross_entropy(): expected weight to broadcast to {input.shape}, got {weight.shape}"
-        _args.check(fits, message, RuntimeError)
+        _check_factors("binary_cross_entropy", input, weight)
         loss = loss * wide(weight)
     return reduced("binary_cross_entropy", loss, reduction, size_average, reduce).astype(input.dtype)
 
@@ -384,11 +388,7 @@ def binary_cross_entropy_with_logits(
     floats = f"{name}(): expected a target of a float dtype, got {target.dtype}"
     _args.check(_args.is_float(target.dtype), floats, RuntimeError)
     x, t = wide(input), wide(target)
-    given = [a for a in (weight, pos_weight) if a is not None]
-    fits = broadcast(name, input, *given) == input.shape
-    message = f"{name}(): expected weights that broadcast to {input.shape}, got {[x.shape for x in given]}"
-    _args.check(fits, message, RuntimeError)
-    _real(name, *given)
+    _check_factors(name, input, *(a for a in (weight, pos_weight) if a is not None))
     positive = 1.0 if pos_weight is None else 1 + (wide(pos_weight) - 1) * t
     loss = (1 - t) * x + positive * jax.nn.softplus(-x)
     if weight is not None:
@@ -410,11 +410,7 @@ def soft_margin_loss(
     Raises:
         RuntimeError: the targets have more elements than the input, or these are no floats.
     """
-    shape = broadcast("soft_margin_loss", input, target)
-    message = f"soft_margin_loss(): expected a target that broadcasts to {input.shape}, got {target.shape}"
-    _args.check(shape == input.shape, message, RuntimeError)
-    floats = _args.is_float(input.dtype) and not _args.is_complex(target.dtype)
-    kinds = f"{input.dtype} and {target.dtype}"
-    _args.check(floats, f"soft_margin_loss(): expected a float dtype and a real target, got {kinds}", RuntimeError)
+    _check_factors("soft_margin_loss", input, target)
+    require("soft_margin_loss", input.dtype, "f", RuntimeError)
     loss = jax.nn.softplus(-(wide(target) * wide(input)))
     return reduced("soft_margin_loss", loss, reduction, size_average, reduce).astype(input.dtype)

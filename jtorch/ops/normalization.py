@@ -144,8 +144,8 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     if shape == (0,):
         return input
     _args.check(len(shape) > 1, f"batch_norm(): expected 2 or more dimensions, got {len(shape)}", IndexError)
-    _args.check(eps >= 0, f"batch_norm(): expected eps of 0 or more, got {eps}")
     if not training:
+        _args.check(eps >= 0, f"batch_norm(): expected eps of 0 or more, got {eps}")
         for name, running in (("running_mean", running_mean), ("running_var", running_var)):
             _args.check(running is not None, f"batch_norm(): expected {name} in evaluation, got None", RuntimeError)
         return _batch_norm_evaluation(input, running_mean, running_var, weight, bias, eps)

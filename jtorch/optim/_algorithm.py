@@ -138,8 +138,10 @@ class Algorithm(Optimizer):
         for name in self._numbers:
             value, decay = group[name], name in self._decays
             if isinstance(value, tuple | list):
-                _args.check(name in _PAIRS, f"expected {name} to be a number, got {value}", TypeError)
-                _args.check(len(value) == 2, f"expected {name} to be two numbers, got {value}")
+                if name not in _PAIRS:
+                    _args.fail(f"expected {name} to be a number, got {value}", TypeError)
+                if len(value) != 2:
+                    _args.fail(f"expected {name} to be two numbers, got {value}")
                 inputs += [Input(name, i, decay, isinstance(x, Tensor)) for i, x in enumerate(value)]
             elif isinstance(value, Tensor) or value != 0 or name not in self._parts:
                 inputs.append(Input(name, None, decay, isinstance(value, Tensor)))

@@ -95,12 +95,7 @@ def test_weights_of_unknown_sizes():
     _agree(slope.call(w, x), np.broadcast_to(x.sum(0), w.shape))
 
 
-TIMES, BATCH, FEATURES, HIDDEN = (
-    16,
-    3,
-    5,
-    64,
-)  # from so many times and units on, and so few sequences, weights are turned
+TIMES, BATCH, FEATURES, HIDDEN = 16, 3, 5, 64  # the fewest times and units for which weights are turned
 NETWORKS = ("RNN", "LSTM", "GRU")
 
 
