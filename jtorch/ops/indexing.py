@@ -254,7 +254,10 @@ def check_written(dtype: Any, value: Any, spec: Spec, arrays: Sequence) -> None:
         if kind != np.bool_:
             _args.fail(f"index: expected a bool mask for one value, got one of {kind}", RuntimeError)
     elif not number and _args.to_dtype(value.dtype) != dtype:
-        _args.fail(f"index: expected a value of dtype {dtype}, got {value.dtype}; convert it by to()", RuntimeError)
+        _args.fail(
+            f"index: expected a value of dtype {dtype}, got {_args.to_dtype(value.dtype)}; convert it by to()",
+            RuntimeError,
+        )
 
 
 def _check_setitem(input: Array, value: Any, arrays: Sequence[Array], spec: Spec, accumulate: bool = False) -> None:
